@@ -1,0 +1,123 @@
+/**
+ * Records of SYN-ACKs and RSTs that came before anyone asked for their connection, held until the
+ * announcement arrives. Pure; allocates nothing per record.
+ *
+ * The announcement travels over the tunnel while the SYN travels to the target, so a fast target's
+ * answer can win the race. What is held is bounded in number and age. There is at most one record
+ * for a connection, the newest: a target repeats its SYN-ACK, and when ports are used again an older
+ * answer belongs to an earlier connection.
+ */
+
+import type { Packet } from "../wire/packet.ts";
+import { type RecordBytes, writeRecord } from "./record.ts";
+import { RouteTable } from "./route_table.ts";
+
+const SOURCE_AT = 12;
+const DESTINATION_AT = 16;
+const SOURCE_PORT_AT = 20;
+const DESTINATION_PORT_AT = 22;
+
+/** A bounded ring of records, oldest first, with an index by connection. */
+export class HeldRecords {
+  /** The records; `take` returns offsets into it. */
+  readonly view: DataView;
+  /** Records that were given up because newer ones needed their room. */
+  evicted: number;
+  /** Records that nobody asked for in time. */
+  expired: number;
+  readonly #bytes: Uint8Array;
+  readonly #recordBytes: RecordBytes;
+  readonly #capacity: number;
+  readonly #maxAgeMs: number;
+  /** Connection to slot number plus one. */
+  readonly #slots: RouteTable;
+  /** When each slot's record was held. */
+  readonly #heldAtMs: Float64Array;
+  /** 1 for slots whose record may still be asked for. */
+  readonly #isLive: Uint8Array;
+  /** The slot the next record goes into; it is the oldest. */
+  #next: number;
+
+  /**
+   * @param capacity how many records are held at most, above 0
+   * @param maxAgeMs how long a record is worth delivering
+   * @param seed see {@link RouteTable}
+   */
+  constructor(capacity: number, recordBytes: RecordBytes, maxAgeMs: number, seed: number) {
+    this.evicted = 0;
+    this.expired = 0;
+    this.#bytes = new Uint8Array(capacity * recordBytes);
+    this.view = new DataView(this.#bytes.buffer);
+    this.#recordBytes = recordBytes;
+    this.#capacity = capacity;
+    this.#maxAgeMs = maxAgeMs;
+    this.#slots = new RouteTable(capacity, seed);
+    this.#heldAtMs = new Float64Array(capacity);
+    this.#isLive = new Uint8Array(capacity);
+    this.#next = 0;
+  }
+
+  /** How many records are held, overdue ones included. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  /** Holds the record of an IPv4 packet from the target. */
+  hold(packet: Packet, nowMs: number): void {
+    const slot = this.#next;
+    this.#next = slot + 1 === this.#capacity ? 0 : slot + 1;
+    if (this.#isLive[slot] === 1) this.#giveUp(slot, nowMs);
+    const earlier = this.#slots.set(
+      packet.destinationAddress,
+      packet.destinationPort,
+      packet.sourceAddress,
+      packet.sourcePort,
+      slot + 1,
+      0,
+    );
+    if (earlier !== 0) this.#isLive[earlier - 1] = 0;
+    this.#isLive[slot] = 1;
+    this.#heldAtMs[slot] = nowMs;
+    writeRecord(packet, this.#bytes, this.view, slot * this.#recordBytes, this.#recordBytes);
+  }
+
+  /**
+   * Takes a connection's record out.
+   *
+   * @returns its offset in `view`, valid until the next call of `hold`; -1 when there is none or it
+   * is too old
+   */
+  take(
+    clientAddress: number,
+    clientPort: number,
+    targetAddress: number,
+    targetPort: number,
+    nowMs: number,
+  ): number {
+    if (this.#slots.size === 0) return -1;
+    const value = this.#slots.remove(clientAddress, clientPort, targetAddress, targetPort);
+    if (value === 0) return -1;
+    const slot = value - 1;
+    this.#isLive[slot] = 0;
+    if (nowMs - this.#heldAtMs[slot] > this.#maxAgeMs) {
+      this.expired++;
+      return -1;
+    }
+    return slot * this.#recordBytes;
+  }
+
+  /** Frees a slot whose record is still waiting. */
+  #giveUp(slot: number, nowMs: number): void {
+    const at = slot * this.#recordBytes;
+    const view = this.view;
+    this.#slots.remove(
+      view.getInt32(at + DESTINATION_AT),
+      view.getUint16(at + DESTINATION_PORT_AT),
+      view.getInt32(at + SOURCE_AT),
+      view.getUint16(at + SOURCE_PORT_AT),
+    );
+    this.#isLive[slot] = 0;
+    if (nowMs - this.#heldAtMs[slot] > this.#maxAgeMs) this.expired++;
+    else this.evicted++;
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * Intercept's end of the tunnel: takes the announcements of tcpcopy processes and sends each the
+ * records of its connections. Touches sockets, native memory and the event loop.
+ *
+ * What always holds: a route leads to an open connection; bytes of a peer that are not the protocol
+ * end its connection and nothing else; a peer that reads slowly loses records, never the others;
+ * everything that grows has a bound.
+ */
+
+import { Arena } from "../../ffi/arena.ts";
+import { Errno } from "../../ffi/errno.ts";
+import {
+  acceptConnection,
+  AF_INET,
+  bindIpv4,
+  closeFd,
+  type Endpoint,
+  listenOn,
+  localEndpoint,
+  openSocket,
+  peerEndpoint,
+  setOption,
+  SO_REUSEADDR,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from "../../ffi/socket.ts";
+import { EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
+import { formatIpv4 } from "../wire/ipv4.ts";
+import type { Packet } from "../wire/packet.ts";
+import { TcpFlag } from "../wire/tcp_flags.ts";
+import { type FrameMode, RECORD_BYTES, type RecordBytes, ResponseEncoder } from "./codec.ts";
+import { HeldRecords } from "./held_records.ts";
+import { type PeerOwner, TunnelPeer } from "./peer.ts";
+import { RouteTable } from "./route_table.ts";
+import { TunnelServerStats } from "./stats.ts";
+import { prepareTunnelSocket } from "./tunnel_socket.ts";
+
+/** How a {@link TunnelServer} works; only the first three have to be given. */
+export interface TunnelServerOptions {
+  loop: EventLoop;
+  /** IPv4 address to listen on, int32; 0 for every address of the host. */
+  address: number;
+  /** Port to listen on; 0 lets the kernel choose, see `TunnelServer.port`. */
+  port: number;
+  /** How records are framed; "combined", the default, is what the original expects. */
+  mode?: FrameMode;
+  /** 64 (the default), or 192 for records with payload. */
+  recordBytes?: RecordBytes;
+  /** Most records in a combined frame; never more than the protocol allows, which is the default. */
+  maxRecordsPerFrame?: number;
+  /** Connections beyond this are closed at once. Default 64. */
+  maxConnections?: number;
+  /** What may wait for one slow peer. Default 1 MiB. */
+  outputBytes?: number;
+  /** Connections announced at a time; beyond it the longest unused give way. Default 2^20. */
+  maxRoutes?: number;
+  /** SYN-ACKs and RSTs held for a route that is not there yet. Default 4096. */
+  maxHeldRecords?: number;
+  /** How long they are held. Default 3000. */
+  heldMaxAgeMs?: number;
+  /** How long a peer may take to send its version message. Default 10,000. */
+  greetingTimeoutMs?: number;
+  /** A peer has connected. */
+  onConnect?: (peer: Endpoint) => void;
+  /** A peer is gone; the reason is a clause without a full stop. */
+  onClose?: (peer: Endpoint, reason: string) => void;
+}
+
+const INPUT_BYTES = 65536;
+const MAX_ACCEPTS_PER_TURN = 16;
+/** How long no connection is accepted after the kernel had no descriptor or memory for one. */
+const ACCEPT_PAUSE_MS = 200;
+const BACKLOG = 64;
+const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
+
+/**
+ * Listens for tcpcopy and forwards what the target sends.
+ *
+ * @example
+ * ```ts ignore
+ * const server = new TunnelServer({ loop, address: 0, port: DEFAULT_TUNNEL_PORT });
+ * server.start();
+ * // For each captured packet from the target:
+ * server.forward(packet);
+ * ```
+ */
+export class TunnelServer {
+  readonly stats: TunnelServerStats;
+  readonly #options: TunnelServerOptions;
+  readonly #loop: EventLoop;
+  readonly #mode: FrameMode;
+  readonly #recordBytes: RecordBytes;
+  readonly #outputBytes: number;
+  readonly #memory: Arena;
+  /** Offset of the first peer's output; the others follow. */
+  readonly #outputs: number;
+  /** Connection to peer id. */
+  readonly #routes: RouteTable;
+  readonly #held: HeldRecords;
+  /** By id less one. */
+  readonly #peers: (TunnelPeer | undefined)[];
+  readonly #peerOwner: PeerOwner;
+  /** Peers to flush at the end of the turn. */
+  readonly #dirty: TunnelPeer[];
+  #listenFd: number;
+  #isClosed: boolean;
+  #cancelTurnEnd: () => void;
+
+  /** @throws RangeError for options that make no sense, SystemError when memory is short */
+  constructor(options: TunnelServerOptions) {
+    const maxConnections = options.maxConnections ?? 64;
+    const seed = (Math.random() * 0x100000000) | 0;
+    this.stats = new TunnelServerStats();
+    this.#options = options;
+    this.#loop = options.loop;
+    this.#mode = options.mode ?? "combined";
+    this.#recordBytes = options.recordBytes ?? RECORD_BYTES;
+    this.#outputBytes = options.outputBytes ?? 1 << 20;
+    this.#memory = new Arena(INPUT_BYTES + maxConnections * this.#outputBytes);
+    this.#peerOwner = this.#makePeerOwner(this.#memory.allocate(INPUT_BYTES));
+    this.#outputs = this.#memory.allocate(maxConnections * this.#outputBytes, 1);
+    this.#routes = new RouteTable(options.maxRoutes ?? 1 << 20, seed);
+    this.#held = new HeldRecords(
+      options.maxHeldRecords ?? 4096,
+      this.#recordBytes,
+      options.heldMaxAgeMs ?? 3000,
+      seed,
+    );
+    this.#peers = new Array<TunnelPeer | undefined>(maxConnections).fill(undefined);
+    this.#dirty = [];
+    this.#listenFd = -1;
+    this.#isClosed = false;
+    this.#cancelTurnEnd = () => {};
+  }
+
+  /**
+   * Begins to listen.
+   *
+   * @throws SystemError when the address or port cannot be had
+   */
+  start(): void {
+    const { address, port } = this.#options;
+    const what = `tunnel on ${formatIpv4(address)}:${port}`;
+    const fd = openSocket(AF_INET, SOCK_STREAM, 0, what);
+    try {
+      setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+      bindIpv4(fd, address, port, what);
+      listenOn(fd, BACKLOG, what);
+      this.#loop.add(fd, EPOLLIN, () => this.#accept());
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+    this.#listenFd = fd;
+    this.#cancelTurnEnd = this.#loop.onTurnEnd(() => this.#flushAll());
+  }
+
+  /** The port listened on. */
+  get port(): number {
+    return this.#listenFd < 0 ? this.#options.port : localEndpoint(this.#listenFd).port;
+  }
+
+  /** Connected peers. */
+  get connections(): number {
+    return this.stats.accepted - this.stats.closed;
+  }
+
+  /** Connections announced and not forgotten. */
+  get routes(): number {
+    return this.#routes.size;
+  }
+
+  /** Routes that had to give way because there were too many. */
+  get routesEvicted(): number {
+    return this.#routes.evicted;
+  }
+
+  /** Held records that nobody asked for in time, or that newer ones pushed out. */
+  get heldLost(): number {
+    return this.#held.expired + this.#held.evicted;
+  }
+
+  /**
+   * Sends a packet of the target's to whoever announced its connection. The record leaves at the end
+   * of the loop's turn.
+   *
+   * @param packet a parsed packet, from target to client; only looked at during the call
+   */
+  forward(packet: Packet): void {
+    this.stats.packets++;
+    if (packet.ipVersion !== 4) {
+      this.stats.notIpv4++;
+      return;
+    }
+    const id = this.#routes.get(
+      packet.destinationAddress,
+      packet.destinationPort,
+      packet.sourceAddress,
+      packet.sourcePort,
+      this.#loop.nowMs | 0,
+    );
+    const peer = id === 0 ? undefined : this.#peers[id - 1];
+    if (peer !== undefined) peer.append(packet);
+    else this.#forwardUnrouted(packet);
+  }
+
+  /** Closes every connection and stops listening. No callback is called any more. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#cancelTurnEnd();
+    if (this.#listenFd >= 0) {
+      this.#loop.remove(this.#listenFd);
+      closeFd(this.#listenFd);
+      this.#listenFd = -1;
+    }
+    for (const peer of this.#peers) peer?.close("the tunnel was closed");
+    // Not at once: the call may come from a callback in the midst of reading this memory.
+    queueMicrotask(() => this.#memory.free());
+  }
+
+  #forwardUnrouted(packet: Packet): void {
+    const { flags } = packet;
+    const isWorthHolding = (flags & SYN_ACK) === SYN_ACK || (flags & TcpFlag.Rst) !== 0;
+    if (!isWorthHolding || this.#isClosed) {
+      this.stats.unrouted++;
+      return;
+    }
+    this.stats.held++;
+    this.#held.hold(packet, this.#loop.nowMs);
+  }
+
+  #makePeerOwner(input: number): PeerOwner {
+    return {
+      loop: this.#loop,
+      stats: this.stats,
+      memory: this.#memory,
+      input,
+      inputBytes: INPUT_BYTES,
+      greetingTimeoutMs: this.#options.greetingTimeoutMs ?? 10_000,
+      onAnnounce: (peer, client, clientPort, target, targetPort) =>
+        this.#announce(peer, client, clientPort, target, targetPort),
+      onForget: (peer, client, clientPort, target, targetPort) =>
+        this.#forget(peer, client, clientPort, target, targetPort),
+      onDirty: (peer) => this.#dirty.push(peer),
+      onClose: (peer, reason) => this.#onPeerClosed(peer, reason),
+    };
+  }
+
+  #announce(
+    peer: TunnelPeer,
+    client: number,
+    clientPort: number,
+    target: number,
+    targetPort: number,
+  ): void {
+    this.stats.announced++;
+    const nowMs = this.#loop.nowMs;
+    peer.hasRoutes = true;
+    this.#routes.set(client, clientPort, target, targetPort, peer.id, nowMs | 0);
+    const heldAt = this.#held.take(client, clientPort, target, targetPort, nowMs);
+    if (heldAt < 0) return;
+    if (peer.appendRecord(this.#held.view, heldAt)) this.stats.heldDelivered++;
+  }
+
+  /** Only the peer a route leads to can take it back; another may have announced it since. */
+  #forget(
+    peer: TunnelPeer,
+    client: number,
+    clientPort: number,
+    target: number,
+    targetPort: number,
+  ): void {
+    this.stats.forgotten++;
+    const nowMs = this.#loop.nowMs | 0;
+    if (this.#routes.get(client, clientPort, target, targetPort, nowMs) !== peer.id) return;
+    this.#routes.remove(client, clientPort, target, targetPort);
+  }
+
+  #accept(): void {
+    for (let accepted = 0; accepted < MAX_ACCEPTS_PER_TURN; accepted++) {
+      const fd = acceptConnection(this.#listenFd);
+      if (fd === -Errno.EAGAIN) return;
+      if (fd === -Errno.ECONNABORTED || fd === -Errno.EINTR) continue;
+      if (fd < 0) {
+        this.#pauseAccepting();
+        return;
+      }
+      this.#welcome(fd);
+      if (this.#isClosed) return;
+    }
+  }
+
+  /** Out of descriptors or memory: the waiting connection would wake the loop again and again. */
+  #pauseAccepting(): void {
+    this.#loop.modify(this.#listenFd, 0);
+    this.#loop.after(ACCEPT_PAUSE_MS, () => {
+      if (this.#listenFd >= 0) this.#loop.modify(this.#listenFd, EPOLLIN);
+    });
+  }
+
+  #welcome(fd: number): void {
+    const slot = this.#peers.indexOf(undefined);
+    const endpoint = peerEndpoint(fd);
+    if (slot < 0 || endpoint === undefined) {
+      this.stats.refused++;
+      closeFd(fd);
+      return;
+    }
+    prepareTunnelSocket(fd);
+    const output = new ResponseEncoder(
+      this.#memory.bytes,
+      this.#memory.view,
+      this.#outputs + slot * this.#outputBytes,
+      this.#outputBytes,
+      this.#mode,
+      this.#recordBytes,
+      this.#options.maxRecordsPerFrame,
+    );
+    this.#peers[slot] = new TunnelPeer(slot + 1, fd, endpoint, output, this.#peerOwner);
+    this.stats.accepted++;
+    this.#options.onConnect?.(endpoint);
+  }
+
+  #onPeerClosed(peer: TunnelPeer, reason: string): void {
+    if (peer.hasRoutes) this.#routes.removeValue(peer.id);
+    this.#peers[peer.id - 1] = undefined;
+    this.stats.closed++;
+    if (!this.#isClosed) this.#options.onClose?.(peer.endpoint, reason);
+  }
+
+  #flushAll(): void {
+    for (let i = 0; i < this.#dirty.length; i++) this.#dirty[i].flush();
+    this.#dirty.length = 0;
+  }
+}
