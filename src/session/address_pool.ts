@@ -1,0 +1,83 @@
+/**
+ * The source address and port a simulated client uses. Pure.
+ *
+ * The captured port is kept where it is free. A port that is in use by a session, or was until
+ * shortly, is not: the replay may lag behind, and the target may still hold the old connection.
+ */
+
+import { type FlowTable, flowWord } from "./flow_table.ts";
+
+/** Value in the table of replayed flows for a connection that has ended shortly before. */
+export const RECENTLY_CLOSED = 0x40000000;
+
+const FIRST_PORT = 1024;
+const PORTS = 65536 - FIRST_PORT;
+const PROBES_PER_ADDRESS = 64;
+
+/** Chooses four-tuples towards the targets. */
+export class AddressPool {
+  /** The address chosen last, int32. */
+  address = 0;
+  /** The port chosen last. */
+  port = 0;
+  readonly #addresses: Int32Array;
+  readonly #flows: FlowTable;
+  #cursor = 0;
+
+  /**
+   * @param addresses addresses to use in place of the clients' own; empty to keep those
+   * @param flows the replayed flows: (address, port and target) to a session or RECENTLY_CLOSED
+   */
+  constructor(addresses: Int32Array, flows: FlowTable) {
+    this.#addresses = addresses;
+    this.#flows = flows;
+  }
+
+  /**
+   * Chooses a free source address and port.
+   *
+   * @param copy 0 for the first copy of a captured connection, which may keep the client's port
+   * @returns false when nothing is free
+   */
+  choose(clientAddress: number, clientPort: number, copy: number, target: number): boolean {
+    const count = this.#addresses.length;
+    const first = count === 0 ? 0 : (mix(clientAddress) + copy) % count;
+    for (let i = 0; i < Math.max(1, count); i++) {
+      const address = count === 0 ? clientAddress : this.#addresses[(first + i) % count];
+      if (this.#chooseOn(address, clientPort, copy, target)) return true;
+    }
+    return false;
+  }
+
+  #chooseOn(address: number, clientPort: number, copy: number, target: number): boolean {
+    const keeps = copy === 0 || this.#addresses.length > copy;
+    if (keeps && this.#take(address, clientPort, target, -1)) return true;
+    for (let i = 0; i < PROBES_PER_ADDRESS; i++) {
+      // A stride that shares no factor with the number of ports visits every one of them.
+      this.#cursor = (this.#cursor + 7919) % PORTS;
+      if (this.#take(address, FIRST_PORT + this.#cursor, target, -1)) return true;
+    }
+    // Everything probed was in use until shortly: the target's TIME-WAIT accepts a newer SYN.
+    if (keeps && this.#take(address, clientPort, target, RECENTLY_CLOSED)) return true;
+    for (let i = 0; i < PORTS; i++) {
+      this.#cursor = (this.#cursor + 7919) % PORTS;
+      if (this.#take(address, FIRST_PORT + this.#cursor, target, RECENTLY_CLOSED)) return true;
+    }
+    return false;
+  }
+
+  #take(address: number, port: number, target: number, acceptable: number): boolean {
+    const use = this.#flows.get(address, flowWord(port, target));
+    if (use !== -1 && use !== acceptable) return false;
+    this.address = address;
+    this.port = port;
+    return true;
+  }
+}
+
+/** Spreads the bits of a number; 0..2^31-1. */
+export function mix(value: number): number {
+  let hash = Math.imul(value ^ (value >>> 16), 0x7feb352d);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x846ca68b);
+  return (hash ^ (hash >>> 16)) >>> 1;
+}

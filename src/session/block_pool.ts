@@ -1,0 +1,98 @@
+/**
+ * Fixed-size blocks of payload memory with a hard upper bound. Pure.
+ *
+ * Captured bytes that the target has not acknowledged live here and nowhere else, so the memory cap
+ * of a whole replay is the cap of one pool. A block is shared by the segments of one session that
+ * were captured one after the other; it counts its users and returns to the pool with the last.
+ */
+
+const EXTENT_BYTES = 1 << 20;
+
+/** A pool of equal blocks carved from extents of 1 MiB that are taken only when needed. */
+export class BlockPool {
+  /** Size of every block; a power of two, at least 2048. */
+  readonly blockBytes: number;
+  /** Most blocks that will ever exist. */
+  readonly maxBlocks: number;
+  readonly #blocksPerExtent: number;
+  readonly #extents: Uint8Array[] = [];
+  /** Where the bytes written last into each block end, as an offset in `bytesOf(block)`. */
+  writtenTo = new Int32Array(0);
+  #users = new Int32Array(0);
+  #freeList = new Int32Array(0);
+  #freeCount = 0;
+  #used = 0;
+
+  /**
+   * @param maxBytes cap of the memory held by the pool
+   * @param minBlockBytes the largest piece that must fit into one block
+   */
+  constructor(maxBytes: number, minBlockBytes = 2048) {
+    let blockBytes = 2048;
+    while (blockBytes < minBlockBytes) blockBytes *= 2;
+    this.blockBytes = blockBytes;
+    this.#blocksPerExtent = Math.max(1, EXTENT_BYTES / blockBytes);
+    this.maxBlocks = Math.max(this.#blocksPerExtent, Math.floor(maxBytes / blockBytes));
+  }
+
+  /** Blocks in use. */
+  get usedBlocks(): number {
+    return this.#used;
+  }
+
+  /** Bytes in use, in whole blocks. */
+  get usedBytes(): number {
+    return this.#used * this.blockBytes;
+  }
+
+  /** Takes a block with one user. Returns its number, or -1 when the cap is reached. */
+  take(): number {
+    if (this.#freeCount === 0 && !this.#grow()) return -1;
+    const block = this.#freeList[--this.#freeCount];
+    this.#users[block] = 1;
+    this.writtenTo[block] = this.offsetOf(block);
+    this.#used++;
+    return block;
+  }
+
+  /** Counts one more user of a block. */
+  retain(block: number): void {
+    this.#users[block]++;
+  }
+
+  /** Counts one user less; the last one returns the block. */
+  release(block: number): void {
+    if (--this.#users[block] > 0) return;
+    this.#used--;
+    this.#freeList[this.#freeCount++] = block;
+  }
+
+  /** The memory a block lies in, see `offsetOf`. */
+  bytesOf(block: number): Uint8Array {
+    return this.#extents[Math.floor(block / this.#blocksPerExtent)];
+  }
+
+  /** Where a block begins in `bytesOf(block)`. */
+  offsetOf(block: number): number {
+    return (block % this.#blocksPerExtent) * this.blockBytes;
+  }
+
+  #grow(): boolean {
+    const have = this.#extents.length * this.#blocksPerExtent;
+    if (have + this.#blocksPerExtent > this.maxBlocks) return false;
+    this.#extents.push(new Uint8Array(this.#blocksPerExtent * this.blockBytes));
+    const total = have + this.#blocksPerExtent;
+    this.#users = grown(this.#users, total);
+    this.writtenTo = grown(this.writtenTo, total);
+    this.#freeList = grown(this.#freeList, total);
+    for (let block = total - 1; block >= have; block--) this.#freeList[this.#freeCount++] = block;
+    return true;
+  }
+}
+
+/** A longer copy of an array. */
+export function grown(old: Int32Array, length: number): Int32Array<ArrayBuffer> {
+  const copy = new Int32Array(length);
+  copy.set(old);
+  return copy;
+}

@@ -1,0 +1,344 @@
+/**
+ * What the real client sent, put back into order. Pure.
+ *
+ * Captured segments arrive late, twice, overlapping or not at all. They leave here as stored segments
+ * in stream order, each byte once, with the turns marked: a segment starts a turn when the client
+ * had read more of the answer by then than at its previous turn. The acknowledgement numbers tell.
+ */
+
+import type { Packet } from "../wire/packet.ts";
+import { seqDiff, seqLess, seqLessEq, seqMax } from "../wire/sequence.ts";
+import { TcpFlag } from "../wire/tcp_flags.ts";
+import type { SessionCounters } from "./counters.ts";
+import { NONE, SegmentFlag, type SegmentStore } from "./segment_store.ts";
+
+/** How the captured connection ended, as far as is known. */
+export const CapturedEnd = {
+  Open: 0,
+  /** The client sent FIN. */
+  Fin: 1,
+  /** The client sent RST, or came back with a new connection. */
+  Reset: 2,
+  /** Bytes are missing in the capture. */
+  Gap: 3,
+  /** The capture ended. */
+  Stopped: 4,
+} as const;
+export type CapturedEnd = typeof CapturedEnd[keyof typeof CapturedEnd];
+
+/** Takes the segments in order. */
+export interface SegmentReceiver {
+  /** The segment appended last that is still held, or NONE. */
+  readonly tail: number;
+  append(segment: number): void;
+}
+
+/** Most bytes kept behind a missing segment, per session. */
+const MAX_OUT_OF_ORDER_BYTES = 1 << 20;
+/** Resets farther from the expected sequence number belong to another connection. */
+const MAX_RESET_DISTANCE = 1 << 24;
+/** Segments so far behind cannot be this connection's any more. */
+const MAX_AGE_BYTES = 1 << 30;
+
+/** Reassembles one direction of a captured connection. */
+export class CapturedSide {
+  /** Next sequence number expected from the client. */
+  next = 0;
+  end: CapturedEnd = CapturedEnd.Open;
+  /** Bytes of answer the client had read between its last turn and its end. */
+  endAnswer = 0;
+  /** Whether the client sent RST after its FIN. */
+  resetAfterFin = false;
+  /** When the client was heard last. */
+  heardAtMs = 0;
+  /** Since when a captured segment has been missing, or 0. */
+  gapSinceMs = 0;
+  /** Bytes accepted in order. */
+  bytes = 0;
+
+  readonly #store: SegmentStore;
+  readonly #counters: SessionCounters;
+  readonly #pieceBytes: number;
+  #ackKnown = false;
+  #turnAck = 0;
+  #lastAck = 0;
+  /** What comes before this sequence number was sent on an older connection. */
+  #oldest = 0;
+  /** The client has sent everything before this sequence number. */
+  #seenTo = 0;
+  /** FIN or RST that was captured but not reached yet, with where it stands and its ACK number. */
+  #endSeen: CapturedEnd = CapturedEnd.Open;
+  #endSequence = 0;
+  #endAck = 0;
+  #waiting = NONE;
+  #waitingBytes = 0;
+
+  /** @param pieceBytes longer captured segments (offloads) are cut into pieces of this size */
+  constructor(store: SegmentStore, counters: SessionCounters, pieceBytes: number) {
+    this.#store = store;
+    this.#counters = counters;
+    this.#pieceBytes = pieceBytes;
+  }
+
+  /** Begins after a captured SYN. */
+  startAfterSyn(sequence: number, nowMs: number): void {
+    this.next = (sequence + 1) | 0;
+    this.#seenTo = this.next;
+    this.#oldest = sequence;
+    this.heardAtMs = nowMs;
+  }
+
+  /** Begins in mid-stream, with a segment known to start a turn. */
+  startAt(sequence: number, acknowledgment: number, nowMs: number): void {
+    this.next = sequence;
+    this.#seenTo = sequence;
+    this.#oldest = (sequence - MAX_AGE_BYTES) | 0;
+    this.#ackKnown = true;
+    this.#turnAck = acknowledgment;
+    this.#lastAck = acknowledgment;
+    this.heardAtMs = nowMs;
+  }
+
+  /** How many bytes of answer the client is known to have read since its last turn began. */
+  get answerRead(): number {
+    return seqDiff(this.#lastAck, this.#turnAck);
+  }
+
+  /** Whether bytes are waiting behind a missing segment. */
+  get hasGap(): boolean {
+    return this.gapSinceMs !== 0;
+  }
+
+  /**
+   * Takes a captured packet of the client (not a SYN).
+   *
+   * @returns false when memory is used up
+   */
+  accept(packet: Packet, nowMs: number, receiver: SegmentReceiver): boolean {
+    if (seqLess(packet.sequence, this.#oldest)) return true;
+    this.heardAtMs = nowMs;
+    const hasAck = (packet.flags & TcpFlag.Ack) !== 0;
+    if (hasAck) this.#noteAck(packet.acknowledgment);
+    const acknowledgment = hasAck ? packet.acknowledgment : this.#lastAck;
+    const isReset = (packet.flags & TcpFlag.Rst) !== 0;
+    if (isReset && this.#endSeen === CapturedEnd.Fin) this.resetAfterFin = true;
+    if (this.end !== CapturedEnd.Open) return true;
+    if (isReset) this.#noteReset(packet.sequence, acknowledgment);
+    else if (!this.#acceptSegment(packet, acknowledgment, receiver)) return false;
+    if (this.#endSeen !== CapturedEnd.Open && this.next === this.#endSequence) {
+      if (this.#endSeen === CapturedEnd.Fin) this.next = (this.next + 1) | 0;
+      this.#finish(this.#endSeen, Math.max(0, seqDiff(this.#endAck, this.#turnAck)));
+    }
+    if (this.end !== CapturedEnd.Open || !this.#isMissingBytes) this.gapSinceMs = 0;
+    else if (this.gapSinceMs === 0) this.gapSinceMs = Math.max(1, nowMs);
+    return true;
+  }
+
+  /** Whether the client is known to have sent more than was captured so far. */
+  get #isMissingBytes(): boolean {
+    return seqLess(this.next, this.#seenTo);
+  }
+
+  #acceptSegment(packet: Packet, acknowledgment: number, receiver: SegmentReceiver): boolean {
+    const length = packet.payloadLength;
+    const right = (packet.sequence + length) | 0;
+    this.#seenTo = seqMax(this.#seenTo, right);
+    if (packet.flags & TcpFlag.Fin && this.#endSeen !== CapturedEnd.Fin) {
+      this.resetAfterFin = this.#endSeen === CapturedEnd.Reset; // captured ahead of the FIN
+      this.#endSeen = CapturedEnd.Fin;
+      this.#endSequence = right;
+      this.#endAck = acknowledgment;
+    }
+    if (length > 0) {
+      if (packet.capturedPayloadLength < length) {
+        this.#counters.truncatedSegments++;
+        this.declareGap();
+        return true;
+      }
+      return this.#acceptPayload(packet, length, acknowledgment, receiver);
+    }
+    return true;
+  }
+
+  /** The missing segment will not come any more. */
+  declareGap(): void {
+    if (this.end === CapturedEnd.Open) this.#finish(CapturedEnd.Gap, this.answerRead);
+  }
+
+  /** The four-tuple belongs to a new connection: the client must have dropped this one. */
+  declareReset(): void {
+    if (this.end !== CapturedEnd.Open) return;
+    if (this.#isMissingBytes) this.declareGap();
+    else this.#finish(CapturedEnd.Reset, this.answerRead);
+  }
+
+  /** There will be no more packets at all. */
+  declareStopped(): void {
+    if (this.end !== CapturedEnd.Open) return;
+    if (this.#isMissingBytes) this.declareGap();
+    else this.#finish(CapturedEnd.Stopped, this.answerRead);
+  }
+
+  /** Releases what is held. */
+  clear(): void {
+    while (this.#waiting !== NONE) {
+      const segment = this.#waiting;
+      this.#waiting = this.#store.next[segment];
+      this.#store.release(segment);
+    }
+    this.#waitingBytes = 0;
+  }
+
+  #noteAck(acknowledgment: number): void {
+    if (!this.#ackKnown) {
+      this.#ackKnown = true;
+      this.#turnAck = acknowledgment;
+      this.#lastAck = acknowledgment;
+    } else this.#lastAck = seqMax(this.#lastAck, acknowledgment);
+  }
+
+  /** A reset ends the stream behind everything the client had sent. */
+  #noteReset(sequence: number, acknowledgment: number): void {
+    if (this.#endSeen !== CapturedEnd.Open) return;
+    if (Math.abs(seqDiff(sequence, this.next)) > MAX_RESET_DISTANCE) return;
+    this.#seenTo = seqMax(this.#seenTo, sequence);
+    this.#endSeen = CapturedEnd.Reset;
+    this.#endSequence = this.#seenTo;
+    this.#endAck = acknowledgment;
+  }
+
+  #finish(end: CapturedEnd, answer: number): void {
+    this.end = end;
+    this.endAnswer = answer;
+    this.gapSinceMs = 0;
+    this.clear();
+  }
+
+  #acceptPayload(
+    packet: Packet,
+    length: number,
+    acknowledgment: number,
+    receiver: SegmentReceiver,
+  ): boolean {
+    const left = packet.sequence;
+    const right = (left + length) | 0;
+    if (seqLessEq(right, this.next)) {
+      this.#counters.duplicateBytes += length;
+      return true;
+    }
+    const push = (packet.flags & TcpFlag.Psh) !== 0;
+    if (seqLess(this.next, left)) {
+      this.#counters.outOfOrderSegments++;
+      if (this.#waitingBytes + length > MAX_OUT_OF_ORDER_BYTES) {
+        this.declareGap();
+        return true;
+      }
+      return this.#keep(packet, left, length, acknowledgment, push);
+    }
+    const known = seqDiff(this.next, left);
+    this.#counters.duplicateBytes += known;
+    if (!this.#storeInOrder(packet, known, length - known, acknowledgment, push, receiver)) {
+      return false;
+    }
+    this.#drain(receiver);
+    return true;
+  }
+
+  #storeInOrder(
+    packet: Packet,
+    from: number,
+    length: number,
+    acknowledgment: number,
+    push: boolean,
+    receiver: SegmentReceiver,
+  ): boolean {
+    const store = this.#store;
+    const end = from + length;
+    for (let at = from; at < end;) {
+      const piece = Math.min(this.#pieceBytes, end - at);
+      const segment = store.store(packet.bytes, packet.payloadOffset + at, piece, receiver.tail);
+      if (segment === NONE) return false;
+      at += piece;
+      store.flags[segment] = push && at === end ? SegmentFlag.Push : 0;
+      this.#deliver(segment, acknowledgment, receiver);
+    }
+    return true;
+  }
+
+  /** Hands the next segment in order to the receiver, with its turn marked. */
+  #deliver(segment: number, acknowledgment: number, receiver: SegmentReceiver): void {
+    const store = this.#store;
+    const length = store.length[segment];
+    const answer = Math.max(0, seqDiff(acknowledgment, this.#turnAck));
+    if (answer > 0 || this.bytes === 0) {
+      store.flags[segment] |= SegmentFlag.TurnStart;
+      if (answer > 0) this.#turnAck = acknowledgment;
+    }
+    store.answer[segment] = answer;
+    this.next = (this.next + length) | 0;
+    const oldest = (this.next - MAX_AGE_BYTES) | 0;
+    if (seqLess(this.#oldest, oldest)) this.#oldest = oldest;
+    this.bytes += length;
+    this.#counters.capturedBytes += length;
+    this.gapSinceMs = 0;
+    receiver.append(segment);
+  }
+
+  /** Keeps a segment that came early, sorted by sequence number. */
+  #keep(
+    packet: Packet,
+    left: number,
+    length: number,
+    acknowledgment: number,
+    push: boolean,
+  ): boolean {
+    const store = this.#store;
+    let before = NONE;
+    let after = this.#waiting;
+    while (after !== NONE && seqLess(store.sequence[after], left)) {
+      before = after;
+      after = store.next[after];
+    }
+    if (after !== NONE && store.sequence[after] === left && store.length[after] >= length) {
+      this.#counters.duplicateBytes += length;
+      return true;
+    }
+    this.#waitingBytes += length;
+    for (let at = 0; at < length;) {
+      const piece = Math.min(this.#pieceBytes, length - at);
+      const segment = store.store(packet.bytes, packet.payloadOffset + at, piece, NONE);
+      if (segment === NONE) return false;
+      store.sequence[segment] = (left + at) | 0;
+      store.answer[segment] = acknowledgment;
+      at += piece;
+      store.flags[segment] = push && at === length ? SegmentFlag.Push : 0;
+      store.next[segment] = after;
+      if (before === NONE) this.#waiting = segment;
+      else store.next[before] = segment;
+      before = segment;
+    }
+    return true;
+  }
+
+  /** Delivers kept segments that have become next in order. */
+  #drain(receiver: SegmentReceiver): void {
+    const store = this.#store;
+    while (this.#waiting !== NONE && seqLessEq(store.sequence[this.#waiting], this.next)) {
+      const segment = this.#waiting;
+      this.#waiting = store.next[segment];
+      this.#waitingBytes -= store.length[segment];
+      const known = seqDiff(this.next, store.sequence[segment]);
+      if (known >= store.length[segment]) {
+        this.#counters.duplicateBytes += store.length[segment];
+        store.release(segment);
+        continue;
+      }
+      if (known > 0) {
+        this.#counters.duplicateBytes += known;
+        store.trimFront(segment, known);
+      }
+      this.#deliver(segment, store.answer[segment], receiver);
+    }
+    if (this.#waiting === NONE) this.#waitingBytes = 0;
+  }
+}

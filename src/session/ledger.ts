@@ -1,0 +1,65 @@
+/**
+ * What became of every session. Pure.
+ *
+ * Each session seen ends in exactly one outcome; `seen` always equals the open sessions plus the sum
+ * of the outcomes. This is what the operator trusts.
+ */
+
+/** How a session ended. */
+export const Outcome = {
+  /** Every captured byte was acknowledged by the target and the ending was passed on. */
+  Complete: 0,
+  /** The target answered the SYN with a reset: nothing listens there. */
+  Refused: 1,
+  /** The target did not answer the SYN: no route, a filter, or its answers do not reach intercept. */
+  NoAnswer: 2,
+  /** The target reset the connection and bytes were lost with it. */
+  ResetByTarget: 3,
+  /** Nothing happened for longer than the session time-out. */
+  TimedOut: 4,
+  /** A captured packet was missing and did not come. */
+  CaptureGap: 5,
+  /** Given up to stay within the memory cap, or no free source port. */
+  Shed: 6,
+  /** Began before the capture did, and no boundary between requests was seen to join at. */
+  NotJoined: 7,
+  /** Still open when the program was told to stop. */
+  OpenAtExit: 8,
+} as const;
+export type Outcome = typeof Outcome[keyof typeof Outcome];
+
+/** A word for each outcome, in the order of their numbers. */
+export const OUTCOME_NAMES = [
+  "complete",
+  "refused",
+  "no answer",
+  "reset by target",
+  "timed out",
+  "capture gap",
+  "shed",
+  "not joined",
+  "open at exit",
+] as const;
+
+/** Sessions by outcome. */
+export class Ledger {
+  /** Sessions that began. */
+  seen = 0;
+  /** Sessions by Outcome. */
+  readonly ended: number[] = OUTCOME_NAMES.map(() => 0);
+
+  /** Books the end of a session. */
+  book(outcome: Outcome): void {
+    this.ended[outcome]++;
+  }
+
+  /** Sessions that have not ended. */
+  get open(): number {
+    return this.seen - this.ended.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Whether every session has ended, completely. */
+  get allComplete(): boolean {
+    return this.ended[Outcome.Complete] === this.seen;
+  }
+}

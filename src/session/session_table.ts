@@ -1,0 +1,465 @@
+/**
+ * All sessions: finds the one a packet belongs to, makes new ones, serves those that have something
+ * to do, and keeps the ledger. Pure.
+ *
+ * Packets are handed in batches; `flush` then serves every touched session once, so that a session
+ * acknowledges and sends at most once per batch, however many packets it was given.
+ */
+
+import type { Packet } from "../wire/packet.ts";
+import { TcpFlag } from "../wire/tcp_flags.ts";
+import { TcpOptions } from "../wire/tcp_options.ts";
+import { AddressPool, mix, RECENTLY_CLOSED } from "./address_pool.ts";
+import { BlockPool } from "./block_pool.ts";
+import { ClosedQueue } from "./closed_queue.ts";
+import type { SessionConfig } from "./config.ts";
+import { SessionCounters } from "./counters.ts";
+import type { EndpointContext, HandshakeOptions } from "./endpoint.ts";
+import { FlowTable, flowWord } from "./flow_table.ts";
+import { Ledger, Outcome } from "./ledger.ts";
+import { Patience } from "./patience.ts";
+import { SegmentStore } from "./segment_store.ts";
+import { SegmentWriter } from "./segment_writer.ts";
+import { Session, type SessionHost } from "./session.ts";
+import type { PacketSink } from "./sink.ts";
+import type { TransferMap } from "./transfer.ts";
+
+/** Timers by session number; TimerWheel implements it. */
+export interface SessionTimers {
+  schedule(id: number, deadlineMs: number): void;
+  cancel(id: number): void;
+}
+
+/** Tells the intercepts whose responses to send here; the tunnel client implements it. */
+export interface RouteAnnouncer {
+  announce(address: number, port: number, targetAddress: number, targetPort: number): void;
+  forget(address: number, port: number, targetAddress: number, targetPort: number): void;
+}
+
+const HEADERS_BYTES = 40;
+const TIMESTAMPS_BYTES = 12;
+/** Above this share of the memory cap no new session begins. */
+const SHED_SHARE = 0.9;
+/** Value among the captured flows: its session has ended; what is still captured is ignored. */
+const FLOW_OVER = 0x40000000;
+/** The same, and something was captured since the queue looked at it last. */
+const FLOW_OVER_HEARD = FLOW_OVER + 1;
+/** Offered when the client offered any, or when the SYN is made up. */
+const MIN_WINDOW_SCALE = 7;
+
+export class SessionTable implements SessionHost {
+  readonly config: SessionConfig;
+  readonly counters = new SessionCounters();
+  readonly ledger = new Ledger();
+  readonly context: EndpointContext;
+  readonly patience: Patience;
+  /** Set by the owner as the tunnel comes and goes. */
+  wayBackWorks = true;
+  /** Set by the owner while memory or CPU are short: no new session begins. */
+  shedding = false;
+
+  readonly #transfers: TransferMap;
+  readonly #timers: SessionTimers;
+  readonly #routes: RouteAnnouncer;
+  readonly #pool: BlockPool;
+  readonly #options = new TcpOptions();
+  /** (client address, port and transfer × copies + copy) → session, FLOW_OVER or FLOW_OVER_HEARD. */
+  readonly #capturedFlows = new FlowTable();
+  /** (source address, port and target) → session or RECENTLY_CLOSED. */
+  readonly #replayFlows = new FlowTable();
+  /** Flows that were open before the capture, and between two requests. */
+  readonly #restingFlows = new FlowTable();
+  readonly #addresses: AddressPool;
+  /** Replayed connections that ended shortly before. */
+  readonly #closed: ClosedQueue;
+  /** Captured connections whose session has ended; they stay until the client falls silent. */
+  readonly #over: ClosedQueue;
+  readonly #sessions: (Session | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  readonly #touched: Session[] = [];
+  /** When each session's timer fires, Infinity when it is not set. */
+  readonly #timerAtMs: number[] = [];
+  #open = 0;
+
+  constructor(
+    config: SessionConfig,
+    transfers: TransferMap,
+    sink: PacketSink,
+    timers: SessionTimers,
+    routes: RouteAnnouncer,
+  ) {
+    this.config = config;
+    this.patience = new Patience(config.answerPatienceMs, config.answerQuietMs);
+    this.#transfers = transfers;
+    this.#timers = timers;
+    this.#routes = routes;
+    this.#pool = new BlockPool(config.maxPayloadBytes, config.mtuBytes - HEADERS_BYTES);
+    const store = new SegmentStore(this.#pool);
+    this.context = {
+      store,
+      writer: new SegmentWriter(sink, store, this.counters, config.clockOffsetMs),
+      counters: this.counters,
+      mtuBytes: config.mtuBytes,
+    };
+    this.#addresses = new AddressPool(config.clientAddresses, this.#replayFlows);
+    this.#closed = new ClosedQueue(
+      config.recentlyClosedMs,
+      (address, word) => this.#forget(address, word),
+    );
+    this.#over = new ClosedQueue(
+      config.recentlyClosedMs,
+      (address, word, mayStay) => this.#forgetCaptured(address, word, mayStay),
+    );
+  }
+
+  /** Sessions that have not ended. */
+  get openSessions(): number {
+    return this.#open;
+  }
+
+  /** Captured and replayed flows that are remembered. */
+  get knownFlows(): number {
+    return this.#capturedFlows.size + this.#replayFlows.size;
+  }
+
+  /** Payload memory in use, bytes. */
+  get payloadBytes(): number {
+    return this.#pool.usedBytes;
+  }
+
+  // --------------------------------------------------------------------------- captured packets
+
+  /** Takes a captured packet of a real client; the packet is only read during the call. */
+  onCaptured(packet: Packet, nowMs: number): void {
+    const transfers = this.#transfers.transfers.length;
+    for (let transfer = 0; transfer < transfers; transfer++) {
+      if (
+        !this.#transfers.matches(transfer, packet.destinationAddress, packet.destinationPort)
+      ) continue;
+      this.counters.requestPackets++;
+      for (let copy = 0; copy < this.config.copies; copy++) {
+        this.#onCapturedFor(packet, transfer, copy, nowMs);
+      }
+    }
+  }
+
+  /**
+   * Says that the client of an open connection has sent nothing since its last request was answered:
+   * whatever is captured of it first begins a request. Addresses are int32.
+   */
+  noteResting(
+    clientAddress: number,
+    clientPort: number,
+    serviceAddress: number,
+    servicePort: number,
+  ): void {
+    const transfers = this.#transfers.transfers.length;
+    for (let transfer = 0; transfer < transfers; transfer++) {
+      if (!this.#transfers.matches(transfer, serviceAddress, servicePort)) continue;
+      for (let copy = 0; copy < this.config.copies; copy++) {
+        const word = flowWord(clientPort, transfer * this.config.copies + copy);
+        this.#restingFlows.set(clientAddress, word, 0);
+      }
+    }
+  }
+
+  #onCapturedFor(packet: Packet, transfer: number, copy: number, nowMs: number): void {
+    const address = packet.sourceAddress;
+    const word = flowWord(packet.sourcePort, transfer * this.config.copies + copy);
+    const value = this.#capturedFlows.get(address, word);
+    let session = value < 0 || value >= FLOW_OVER ? undefined : this.#sessions[value]!;
+    const isSyn = (packet.flags & TcpFlag.Syn) !== 0;
+    if (isSyn) {
+      if (packet.flags & (TcpFlag.Ack | TcpFlag.Rst)) return; // not a client's
+      if (session !== undefined && !session.joining) {
+        if (session.initialSequence === packet.sequence) return; // sent again
+        session.detach();
+        this.#capturedFlows.delete(address, word);
+        this.touch(session);
+      } else if (session !== undefined) session.stopCapture(nowMs);
+      this.#restingFlows.delete(address, word);
+      session = this.#create(packet, address, word, transfer, copy, nowMs);
+      session?.beginWithSyn(packet.sequence, nowMs);
+    } else if (value >= FLOW_OVER) {
+      this.#capturedFlows.set(address, word, FLOW_OVER_HEARD);
+    } else if (session === undefined) {
+      if (packet.payloadLength === 0 || (packet.flags & TcpFlag.Ack) === 0) return;
+      session = this.#create(packet, address, word, transfer, copy, nowMs);
+      if (this.#restingFlows.get(address, word) >= 0) {
+        this.#restingFlows.delete(address, word);
+        session?.beginAtTurn(packet, nowMs);
+      } else session?.beginJoining(packet, nowMs);
+    } else session.onCaptured(packet, nowMs);
+    if (session !== undefined && !session.ended) this.touch(session);
+  }
+
+  #create(
+    packet: Packet,
+    address: number,
+    word: number,
+    transfer: number,
+    copy: number,
+    nowMs: number,
+  ): Session | undefined {
+    const { config } = this;
+    const isSyn = (packet.flags & TcpFlag.Syn) !== 0;
+    if (
+      config.percentage < 100 &&
+      mix(address ^ mix(packet.sourcePort ^ config.secret)) % 100 >= config.percentage
+    ) {
+      if (isSyn) this.counters.sampledOut++;
+      return undefined;
+    }
+    if (
+      this.shedding || this.#open >= config.maxSessions ||
+      this.#pool.usedBytes > config.maxPayloadBytes * SHED_SHARE
+    ) {
+      if (isSyn) {
+        this.ledger.seen++;
+        this.ledger.book(Outcome.Shed);
+        this.#endCaptured(address, word, nowMs);
+      }
+      return undefined;
+    }
+    this.ledger.seen++;
+    this.#open++;
+    const slot = this.#freeSlots.pop() ?? this.#sessions.length;
+    const options = this.#handshakeOptions(packet, isSyn);
+    const session = new Session(
+      this,
+      slot,
+      address,
+      word,
+      transfer,
+      copy,
+      packet.sequence,
+      options,
+      config.mtuBytes - HEADERS_BYTES - (options.timestamps ? TIMESTAMPS_BYTES : 0),
+    );
+    this.#sessions[slot] = session;
+    this.#timerAtMs[slot] = Infinity;
+    this.#capturedFlows.set(address, word, slot);
+    this.#closed.expire(nowMs);
+    return session;
+  }
+
+  /** The client's own options, or for a made-up SYN those its later packets allow. */
+  #handshakeOptions(packet: Packet, isSyn: boolean): HandshakeOptions {
+    const options = this.#options;
+    const { config } = this;
+    const maxMss = Math.min(config.mssBytes, config.mtuBytes - HEADERS_BYTES);
+    options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
+    if (!isSyn) {
+      return {
+        mss: maxMss,
+        windowScale: MIN_WINDOW_SCALE,
+        sackPermitted: true,
+        timestamps: options.hasTimestamps,
+      };
+    }
+    return {
+      mss: options.mss > 0 ? Math.min(options.mss, maxMss) : maxMss,
+      windowScale: options.windowScale < 0 ? -1 : Math.max(options.windowScale, MIN_WINDOW_SCALE),
+      sackPermitted: options.sackPermitted,
+      timestamps: options.hasTimestamps,
+    };
+  }
+
+  // ---------------------------------------------------------------------- the targets' responses
+
+  /** Takes the headers of a target's packet; `packet` is only read during the call. */
+  onResponse(packet: Packet, nowMs: number): void {
+    this.counters.responsePackets++;
+    const target = this.#transfers.targetIndex(packet.sourceAddress, packet.sourcePort);
+    const value = target < 0 ? -1 : this.#replayFlows.get(
+      packet.destinationAddress,
+      flowWord(packet.destinationPort, target),
+    );
+    if (value < 0) {
+      this.counters.strayResponses++;
+      return;
+    }
+    this.#options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
+    if (value === RECENTLY_CLOSED) {
+      this.#answerForClosed(packet, nowMs);
+      return;
+    }
+    const session = this.#sessions[value]!;
+    session.onResponse(packet, this.#options, nowMs);
+    this.touch(session);
+  }
+
+  /** What a client in TIME-WAIT or CLOSED answers, without keeping a connection for it. */
+  #answerForClosed(packet: Packet, nowMs: number): void {
+    if (packet.flags & (TcpFlag.Rst | TcpFlag.Syn)) return;
+    const tuple = {
+      localAddress: packet.destinationAddress,
+      localPort: packet.destinationPort,
+      remoteAddress: packet.sourceAddress,
+      remotePort: packet.sourcePort,
+    };
+    const { writer } = this.context;
+    const { hasTimestamps, tsval } = this.#options;
+    if (packet.flags & TcpFlag.Fin) {
+      const behind = (packet.sequence + packet.payloadLength + 1) | 0;
+      writer.acknowledge(tuple, packet.acknowledgment, behind, hasTimestamps, tsval, nowMs);
+    } else if (packet.payloadLength > 0) writer.reset(tuple, packet.acknowledgment);
+  }
+
+  /** The tunnel works again: every waiting session sends at once. */
+  kickAll(nowMs: number): void {
+    for (const session of this.#sessions) {
+      if (session === undefined || session.ended) continue;
+      session.kick(nowMs);
+      this.touch(session);
+    }
+  }
+
+  /** Calls back for every connection towards a target, to announce its route again. */
+  forEachRoute(
+    visit: (address: number, port: number, targetAddress: number, targetPort: number) => void,
+  ): void {
+    for (const session of this.#sessions) {
+      if (session === undefined || !session.connected) continue;
+      const { localAddress, localPort, remoteAddress, remotePort } = session.endpoint;
+      visit(localAddress, localPort, remoteAddress, remotePort);
+    }
+  }
+
+  // --------------------------------------------------------------------------- time and serving
+
+  /** Puts a session on the list of those `flush` serves. */
+  touch(session: Session): void {
+    if (session.touched) return;
+    session.touched = true;
+    this.#touched.push(session);
+  }
+
+  /** The session's timer fired. */
+  onTimer(slot: number): void {
+    this.#timerAtMs[slot] = Infinity;
+    const session = this.#sessions[slot];
+    if (session !== undefined) this.touch(session);
+  }
+
+  /** Serves every touched session; to be called once per batch of packets and timers. */
+  flush(nowMs: number): void {
+    this.#closed.expire(nowMs);
+    this.#over.expire(nowMs);
+    const touched = this.#touched;
+    for (let i = 0; i < touched.length; i++) {
+      const session = touched[i];
+      session.touched = false;
+      if (session.ended) continue;
+      session.serve(nowMs);
+      if (session.ended) continue;
+      const deadlineMs = session.deadlineMs();
+      // A timer that fires too early costs one more look; moving it every time costs more.
+      if (deadlineMs < this.#timerAtMs[session.slot]) {
+        this.#timerAtMs[session.slot] = deadlineMs;
+        this.#timers.schedule(session.slot, deadlineMs);
+      }
+    }
+    touched.length = 0;
+  }
+
+  /** No more packets will be captured: every session comes to its end. */
+  stopCapture(nowMs: number): void {
+    for (const session of this.#sessions) {
+      if (session === undefined || session.ended) continue;
+      session.stopCapture(nowMs);
+      if (!session.ended) this.touch(session);
+    }
+  }
+
+  /** Ends every session at once; the targets' connections are reset. */
+  abortAll(nowMs: number): void {
+    for (const session of this.#sessions) {
+      if (session !== undefined && !session.ended) session.abort(Outcome.OpenAtExit, nowMs);
+    }
+    this.#touched.length = 0;
+  }
+
+  // ------------------------------------------------------------------------------- SessionHost
+
+  connect(session: Session, nowMs: number): boolean {
+    const { endpoint } = session;
+    const transfer = this.#transfers.transfers[session.transfer];
+    const target = this.#transfers.targetOf[session.transfer];
+    const clientPort = session.clientWord >>> 16;
+    const pool = this.#addresses;
+    this.#closed.expire(nowMs);
+    if (!pool.choose(session.clientAddress, clientPort, session.copy, target)) return false;
+    if (pool.port !== clientPort) this.counters.movedPorts++;
+    endpoint.localAddress = pool.address;
+    endpoint.localPort = pool.port;
+    endpoint.remoteAddress = transfer.targetAddress;
+    endpoint.remotePort = transfer.targetPort;
+    this.#replayFlows.set(pool.address, flowWord(pool.port, target), session.slot);
+    this.#routes.announce(
+      pool.address,
+      pool.port,
+      transfer.targetAddress,
+      transfer.targetPort,
+    );
+    return true;
+  }
+
+  disconnect(session: Session, nowMs: number): void {
+    const { localAddress, localPort } = session.endpoint;
+    if (localPort === 0) return; // never connected
+    const target = this.#transfers.targetOf[session.transfer];
+    const word = flowWord(localPort, target);
+    if (this.#replayFlows.get(localAddress, word) !== session.slot) return;
+    this.#replayFlows.set(localAddress, word, RECENTLY_CLOSED);
+    this.#closed.push(localAddress, word, nowMs);
+  }
+
+  initialSequence(session: Session, nowMs: number): number {
+    const { localAddress, localPort, remoteAddress, remotePort } = session.endpoint;
+    // RFC 6528: a clock of one tick per 4 µs and a hash of the four-tuple. For one four-tuple the
+    // numbers grow, so a target's TIME-WAIT accepts the SYN.
+    const hash = mix(localAddress ^ mix(localPort ^ this.config.secret)) ^
+      mix(remoteAddress ^ mix(remotePort));
+    return (Math.imul(nowMs + this.config.clockOffsetMs, 250) + hash) | 0;
+  }
+
+  ended(session: Session, outcome: Outcome, nowMs: number): void {
+    this.ledger.book(outcome);
+    this.#open--;
+    if (
+      session.attached &&
+      this.#capturedFlows.get(session.clientAddress, session.clientWord) === session.slot
+    ) this.#endCaptured(session.clientAddress, session.clientWord, nowMs);
+    this.#timers.cancel(session.slot);
+    this.#timerAtMs[session.slot] = Infinity;
+    this.#sessions[session.slot] = undefined;
+    this.#freeSlots.push(session.slot);
+  }
+
+  /** What is captured of this connection from now on begins no new session. */
+  #endCaptured(address: number, word: number, nowMs: number): void {
+    this.#capturedFlows.set(address, word, FLOW_OVER);
+    this.#over.push(address, word, nowMs);
+  }
+
+  #forgetCaptured(address: number, word: number, mayStay: boolean): boolean {
+    const value = this.#capturedFlows.get(address, word);
+    if (value < FLOW_OVER) return false; // in use again, or forgotten already
+    if (value === FLOW_OVER_HEARD && mayStay) {
+      this.#capturedFlows.set(address, word, FLOW_OVER);
+      return true;
+    }
+    this.#capturedFlows.delete(address, word);
+    return false;
+  }
+
+  /** A connection that ended some time ago: its route goes and its port is free again. */
+  #forget(address: number, word: number): boolean {
+    if (this.#replayFlows.get(address, word) !== RECENTLY_CLOSED) return false; // in use again
+    this.#replayFlows.delete(address, word);
+    const target = this.#transfers.target(word & 0xffff);
+    this.#routes.forget(address, word >>> 16, target.address, target.port);
+    return false;
+  }
+}

@@ -1,0 +1,49 @@
+/** Which captured connections are replayed, and to where. Pure. */
+
+/** One pair of online and target service; addresses as int32. */
+export interface Transfer {
+  /** Address of the online server, or undefined for any. */
+  onlineAddress: number | undefined;
+  onlinePort: number;
+  targetAddress: number;
+  targetPort: number;
+}
+
+/** All pairs, with the distinct targets numbered. */
+export class TransferMap {
+  readonly transfers: readonly Transfer[];
+  /** For every transfer the number of its target. */
+  readonly targetOf: readonly number[];
+  readonly #targets: { address: number; port: number }[] = [];
+
+  constructor(transfers: readonly Transfer[]) {
+    this.transfers = transfers;
+    this.targetOf = transfers.map(({ targetAddress, targetPort }) => {
+      const known = this.targetIndex(targetAddress, targetPort);
+      if (known >= 0) return known;
+      this.#targets.push({ address: targetAddress, port: targetPort });
+      return this.#targets.length - 1;
+    });
+  }
+
+  /** Whether transfer `index` takes packets sent to this address and port. */
+  matches(index: number, address: number, port: number): boolean {
+    const transfer = this.transfers[index];
+    return transfer.onlinePort === port &&
+      (transfer.onlineAddress === undefined || transfer.onlineAddress === address);
+  }
+
+  /** Address and port of target `index`. */
+  target(index: number): { readonly address: number; readonly port: number } {
+    return this.#targets[index];
+  }
+
+  /** The number of the target with this address and port, or -1. */
+  targetIndex(address: number, port: number): number {
+    const targets = this.#targets;
+    for (let i = 0; i < targets.length; i++) {
+      if (targets[i].port === port && targets[i].address === address) return i;
+    }
+    return -1;
+  }
+}

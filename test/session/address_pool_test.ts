@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { AddressPool, mix, RECENTLY_CLOSED } from "../../src/session/address_pool.ts";
+import { FlowTable, flowWord } from "../../src/session/flow_table.ts";
+
+Deno.test("the client's own address and port are kept while they are free", () => {
+  const flows = new FlowTable();
+  const pool = new AddressPool(new Int32Array(0), flows);
+  assert.equal(pool.choose(7, 4000, 0, 2), true);
+  assert.deepEqual([pool.address, pool.port], [7, 4000]);
+  flows.set(7, flowWord(4000, 1), 5); // towards another target
+  assert.equal(pool.choose(7, 4000, 0, 2), true);
+  assert.equal(pool.port, 4000);
+});
+
+Deno.test("what is chosen is never in use, and lies on an allowed address", () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.integer({ min: 1, max: 50 }), { maxLength: 4 }),
+      fc.array(
+        fc.record({
+          client: fc.integer({ min: 100, max: 103 }),
+          port: fc.integer({ min: 1024, max: 1030 }),
+          copy: fc.nat(2),
+          closes: fc.boolean(),
+        }),
+        { maxLength: 60 },
+      ),
+      (addresses, wishes) => {
+        const flows = new FlowTable();
+        const pool = new AddressPool(Int32Array.from(addresses), flows);
+        for (const { client, port, copy, closes } of wishes) {
+          assert.equal(pool.choose(client, port, copy, 0), true);
+          assert.ok(
+            addresses.length === 0 ? pool.address === client : addresses.includes(pool.address),
+          );
+          assert.ok(pool.port >= 1024 && pool.port <= 65535);
+          const word = flowWord(pool.port, 0);
+          assert.equal(flows.get(pool.address, word), -1);
+          flows.set(pool.address, word, closes ? RECENTLY_CLOSED : 1);
+        }
+      },
+    ),
+  );
+});
+
+Deno.test("when all ports are taken, one closed recently is used again; then there is none", () => {
+  const flows = new FlowTable(1 << 16);
+  const pool = new AddressPool(new Int32Array(0), flows);
+  for (let port = 1024; port < 65536; port++) flows.set(9, flowWord(port, 0), 1);
+  assert.equal(pool.choose(9, 5000, 0, 0), false);
+  flows.set(9, flowWord(33_333, 0), RECENTLY_CLOSED);
+  assert.equal(pool.choose(9, 5000, 0, 0), true);
+  assert.equal(pool.port, 33_333);
+});
+
+Deno.test("mix spreads and stays in 0..2^31-1", () => {
+  const seen = new Set<number>();
+  for (let i = -2000; i < 2000; i++) {
+    const mixed = mix(i);
+    assert.ok(Number.isInteger(mixed) && mixed >= 0 && mixed <= 0x7fffffff);
+    seen.add(mixed);
+  }
+  assert.ok(seen.size > 3990);
+});

@@ -1,0 +1,340 @@
+/** Says what must hold after a run, and finds what does not. Pure. */
+
+import { Outcome, OUTCOME_NAMES } from "../../src/session/ledger.ts";
+import { TcpFlag } from "../../src/wire/tcp_flags.ts";
+import type { CapturedPacket } from "./captured_stream.ts";
+import type { Scenario } from "./scenario.ts";
+import { Ending, type Script } from "./script.ts";
+import type { Delivery } from "./target_app.ts";
+import type { RunResult, SessionEnd } from "./world.ts";
+
+/** Returns a sentence for everything that is wrong; empty when nothing is. */
+export function judge(result: RunResult): string[] {
+  const faults = [...result.faults];
+  judgeBooks(result, faults);
+  for (const script of result.scenario.scripts) judgeScript(result, script, faults);
+  judgeTraffic(result, faults);
+  if (isIdeal(result.scenario)) judgeSpeed(result, faults);
+  return faults;
+}
+
+// ------------------------------------------------------------------------------------- the books
+
+/** Everything seen has ended, and nothing is left over. */
+function judgeBooks({ table, ends, intercept }: RunResult, faults: string[]): void {
+  const { ledger, context, counters } = table;
+  const booked = ledger.ended.reduce((sum, count) => sum + count, 0);
+  if (ledger.seen !== booked || ledger.open !== 0 || booked !== ends.length) {
+    faults.push(`${ledger.seen} sessions seen, ${booked} booked, ${ends.length} ended`);
+  }
+  if (table.openSessions !== 0) faults.push(`${table.openSessions} sessions are open`);
+  if (table.payloadBytes !== 0) faults.push(`${table.payloadBytes} bytes of payload are held`);
+  if (context.store.used !== 0) faults.push(`${context.store.used} segments are held`);
+  if (intercept.announced.size !== 0) faults.push(`${intercept.announced.size} routes are left`);
+  if (table.knownFlows !== 0) faults.push(`${table.knownFlows} flows are left`);
+  const account = counters.acknowledgedBytes + counters.lostBytes;
+  if (account !== counters.capturedBytes) {
+    faults.push(
+      `${counters.capturedBytes} bytes captured, but ${counters.acknowledgedBytes} acknowledged ` +
+        `and ${counters.lostBytes} lost`,
+    );
+  }
+}
+
+// ------------------------------------------------------------------------------------ one script
+
+/** What a script's captured packets let expect. */
+interface Expectation {
+  /** The part of the stream that must arrive. */
+  from: number;
+  upTo: number;
+  /** Whether a session exists at all. */
+  isSeen: boolean;
+  outcomes: readonly Outcome[];
+  /** How the target's application must see the end; empty: however. */
+  endings: readonly Delivery["ending"][];
+}
+
+function judgeScript(result: RunResult, script: Script, faults: string[]): void {
+  const { scenario } = result;
+  const expected = expect(result, script);
+  const ends = endsOf(result, script);
+  const copies = scenario.config.copies;
+  const wanted = expected.isSeen ? copies : 0;
+  if (ends.length !== wanted) {
+    faults.push(`script ${script.id}: ${ends.length} sessions instead of ${wanted}`);
+  }
+  for (const { outcome } of ends) {
+    if (!expected.outcomes.includes(outcome)) {
+      faults.push(
+        `script ${script.id}: ${OUTCOME_NAMES[outcome]} instead of ` +
+          expected.outcomes.map((one) => OUTCOME_NAMES[one]).join(" or "),
+      );
+    }
+  }
+  judgeDeliveries(result, script, expected, faults);
+}
+
+/** The ends of a script's sessions. */
+function endsOf({ ends, captured }: RunResult, script: Script): SessionEnd[] {
+  const first = captured.find((packet) => packet.script === script && startsSession(packet));
+  if (first === undefined) return [];
+  const sequence = (script.clientSequence + 1 + first.from) | 0;
+  return ends.filter(({ clientPort, initialSequence }) =>
+    clientPort === script.clientPort && initialSequence === sequence
+  );
+}
+
+function startsSession({ flags, payloadBytes }: CapturedPacket): boolean {
+  return (flags & TcpFlag.Syn) !== 0 || payloadBytes > 0;
+}
+
+function expect(result: RunResult, script: Script): Expectation {
+  const { scenario, captured } = result;
+  const packets = captured.filter((packet) => packet.script === script);
+  const isSeen = packets.some(startsSession);
+  const none = { from: 0, upTo: 0, isSeen, endings: [] };
+  if (!isSeen) return { ...none, outcomes: [] };
+  if (scenario.app.syn === "refuse") return { ...none, outcomes: [Outcome.Refused] };
+  if (scenario.app.syn === "ignore") return { ...none, outcomes: [Outcome.NoAnswer] };
+  const from = packets.some(({ flags }) => flags & TcpFlag.Syn) ? 0 : joinPoint(packets);
+  if (from === undefined) return { ...none, outcomes: [Outcome.NotJoined] };
+
+  const fin = packets.find(({ flags }) => flags & TcpFlag.Fin);
+  let covered = from;
+  for (let grows = true; grows;) {
+    grows = false;
+    for (const packet of packets) {
+      const behind = packet.from + packet.payloadBytes + (packet.flags & TcpFlag.Fin);
+      if (packet.flags & (TcpFlag.Syn | TcpFlag.Rst)) continue;
+      if (packet.payloadBytes === 0 && packet !== fin) continue;
+      if (packet.from <= covered && behind > covered) {
+        covered = behind;
+        grows = true;
+      }
+    }
+  }
+  const isGap = packets.some((packet) => packet.from + packet.payloadBytes > covered);
+  const outcomes: Outcome[] = [isGap ? Outcome.CaptureGap : Outcome.Complete];
+  if (scenario.abortMs < Infinity) outcomes.push(Outcome.OpenAtExit);
+  if (scenario.theme === "little memory") outcomes.push(Outcome.Shed);
+  if (scenario.app.resetAtByte > 0) outcomes.push(Outcome.ResetByTarget);
+  const hasFin = covered > script.stream.length;
+  const isReset = !hasFin && (isGap || packets.some(({ flags }) => flags & TcpFlag.Rst) ||
+    scenario.scripts.some((later) =>
+      later.clientPort === script.clientPort && later.startMs > script.startMs
+    ));
+  return {
+    from,
+    upTo: Math.min(covered, script.stream.length),
+    isSeen,
+    outcomes,
+    endings: isReset ? ["reset"] : script.ending === Ending.FinReset ? ["eof", "reset"] : ["eof"],
+  };
+}
+
+/** Where a connection can be joined that is not known from its beginning, or undefined. */
+function joinPoint(packets: readonly CapturedPacket[]): number | undefined {
+  let last: CapturedPacket | undefined;
+  for (const packet of packets) {
+    if (packet.flags & (TcpFlag.Fin | TcpFlag.Rst)) return undefined;
+    if (packet.payloadBytes === 0) continue;
+    if (last !== undefined && packet.from === last.from + last.payloadBytes) {
+      if (packet.read > last.read) return packet.from;
+    }
+    last = packet;
+  }
+  return undefined;
+}
+
+function judgeDeliveries(
+  result: RunResult,
+  script: Script,
+  expected: Expectation,
+  faults: string[],
+): void {
+  const { scenario, app } = result;
+  const deliveries = app.deliveries.filter((delivery) => delivery.script === script);
+  if (scenario.app.resetAtByte > 0) {
+    judgeAfterReset(script, expected, deliveries, faults);
+    return;
+  }
+  const reconnects = scenario.app.answersPerConnection > 0;
+  // A reset discards what an application has not read yet.
+  const mayBeCut = (expected.endings.includes("reset") && scenario.app.readBytes > 0) ||
+    endsOf(result, script).some(({ outcome }) =>
+      outcome === Outcome.OpenAtExit || outcome === Outcome.Shed
+    );
+  const isWhole = (upTo: number): boolean =>
+    upTo === expected.upTo || (mayBeCut && upTo < expected.upTo);
+  if (expected.upTo === expected.from) {
+    if (deliveries.length > 0) faults.push(`script ${script.id}: bytes from nowhere`);
+    return;
+  }
+  const chains = reconnects ? [deliveries] : deliveries.map((one) => [one]);
+  if (chains.length !== scenario.config.copies && !(mayBeCut && chains.length === 0)) {
+    faults.push(`script ${script.id}: ${chains.length} connections`);
+  }
+  for (const chain of chains) {
+    let at = expected.from;
+    for (const delivery of chain) {
+      if (delivery.from !== at) {
+        faults.push(`script ${script.id}: goes on at byte ${delivery.from} instead of ${at}`);
+      }
+      at = delivery.upTo;
+    }
+    if (!isWhole(at)) {
+      faults.push(`script ${script.id}: ends at byte ${at} instead of ${expected.upTo}`);
+    }
+    const last = chain.at(-1);
+    if (last !== undefined && !mayBeCut) judgeEnding(scenario, script, expected, last, faults);
+  }
+}
+
+/** Behind a reset in the middle of a request, the session goes on with it or with the next. */
+function judgeAfterReset(
+  script: Script,
+  expected: Expectation,
+  deliveries: readonly Delivery[],
+  faults: string[],
+): void {
+  let upTo = 0;
+  for (const delivery of deliveries) {
+    const cut = script.requests.find(({ end }) => end >= upTo);
+    if (delivery.from !== cut?.start && delivery.from !== cut?.end) {
+      faults.push(`script ${script.id}: goes on at byte ${delivery.from} after ${upTo}`);
+    }
+    upTo = delivery.upTo;
+  }
+  const isLast = script.requests.findLast(({ start }) => start < upTo)?.end === expected.upTo;
+  const isCut = deliveries.at(-1)?.gaveUp === true && isLast;
+  if (upTo !== expected.upTo && !isCut) {
+    faults.push(`script ${script.id}: ends at byte ${upTo} instead of ${expected.upTo}`);
+  }
+}
+
+function judgeEnding(
+  scenario: Scenario,
+  script: Script,
+  expected: Expectation,
+  { ending, gaveUp }: Delivery,
+  faults: string[],
+): void {
+  if (expected.endings.length === 0 || gaveUp || expected.endings.includes(ending)) return;
+  // A reset is sent once; when it is lost, nobody hears of it.
+  const isLossy = scenario.there.lossShare > 0 || scenario.unsentShare > 0;
+  if (ending === "none" && expected.endings.includes("reset") && isLossy) return;
+  faults.push(`script ${script.id}: ended by ${ending} instead of ${expected.endings.join("/")}`);
+}
+
+// --------------------------------------------------------------------------------------- traffic
+
+/** Whether packets between the program and the target may be lost. */
+function isLossless({ there, back, unsentShare, outage }: Scenario): boolean {
+  return there.lossShare + back.lossShare + unsentShare === 0 && outage === undefined;
+}
+
+/** No storm: what is sent stays in proportion to what comes in. */
+function judgeTraffic(result: RunResult, faults: string[]): void {
+  const { table, captured, target, scenario } = result;
+  const { counters } = table;
+  const segments = counters.capturedBytes / 500;
+  const budget = 60 * (scenario.scripts.length * scenario.config.copies + 1) +
+    scenario.config.copies * 3 * captured.length + 2 * target.sent + 3 * segments;
+  if (counters.sentPackets > budget) {
+    faults.push(`${counters.sentPackets} packets sent, the budget is ${Math.round(budget)}`);
+  }
+  if (isLossless(scenario) && target.liveConnections > 0) {
+    faults.push(`${target.liveConnections} connections are left at the target`);
+  }
+  const limit = scenario.config.maxPayloadBytes;
+  if (result.peakBytes > limit) faults.push(`${result.peakBytes} bytes of payload were held`);
+  if (counters.sentAcks > counters.responsePackets + counters.timeouts + 5) {
+    faults.push(`${counters.sentAcks} ACKs for ${counters.responsePackets} responses`);
+  }
+}
+
+// ----------------------------------------------------------------------------------------- speed
+
+/** Whether nothing in the scenario gives a reason to wait or to send anything twice. */
+function isIdeal({ theme, app, there, back, tcp }: Scenario): boolean {
+  const lossless = there.lossShare + there.copyShare + there.lateShare + back.lossShare +
+      back.copyShare + back.lateShare === 0;
+  return lossless && (theme === "clean" || theme === "disturbed capture") &&
+    app.serviceMs === 0 && app.readBytes === 0 && tcp.receiveBufferBytes >= 60_000;
+}
+
+/** Rounds a slow start from ten segments needs for so many bytes. */
+function rounds(bytes: number, mss: number): number {
+  return 1 + Math.max(0, Math.ceil(Math.log2(bytes / (10 * (mss - 12)))));
+}
+
+function judgeSpeed(result: RunResult, faults: string[]): void {
+  const { table: { counters }, scenario } = result;
+  for (
+    const name of ["timeouts", "retransmits", "reconnects", "resets", "shortAnswers"] as const
+  ) {
+    // A hole in the capture lets the last segment wait: it may be sent again as a probe.
+    if (name === "retransmits" && scenario.theme === "disturbed capture") continue;
+    if (counters[name] !== 0) faults.push(`${counters[name]} ${name} without a reason`);
+  }
+  for (const script of scenario.scripts) {
+    if (script.pace !== "overlapping") judgeTurns(result, script, faults);
+  }
+}
+
+/** Every turn reaches the target as soon as it can. */
+function judgeTurns(result: RunResult, script: Script, faults: string[]): void {
+  const { app, captured, scenario: { there, back, tunnelMs, turnMs, tcp, config } } = result;
+  const times = app.times(script);
+  const tripMs = there.delayMs + back.delayMs + tunnelMs + turnMs;
+  const mss = Math.min(tcp.mss, script.mss, config.mssBytes);
+  const capturedMs = firstCaptured(captured, script);
+  const syn = captured.find((packet) => packet.script === script)!;
+  for (const request of script.requests) {
+    const previous = script.requests[request.index - 1];
+    if (previous !== undefined && previous.requires === request.requires) continue;
+    const answers = script.requests.slice(0, request.index)
+      .filter(({ requires }) => previous !== undefined && requires === previous.requires)
+      .reduce((sum, { targetBytes }) => sum + targetBytes, 0);
+    const answeredMs = previous === undefined
+      ? syn.atMs + tripMs + app.plan.greetingMs
+      : times[previous.index].answeredMs;
+    const readyMs = Math.max(capturedMs[request.index], answeredMs);
+    const limitMs = readyMs + tripMs * (1 + rounds(answers, mss)) + 2 * turnMs + 3;
+    const { firstByteMs } = times[request.index];
+    if (firstByteMs > limitMs) {
+      faults.push(
+        `script ${script.id}: request ${request.index} came at ${firstByteMs} ms, ` +
+          `it could have come by ${limitMs} ms`,
+      );
+      return;
+    }
+  }
+}
+
+/** When the first byte of each request was captured, and everything before it. */
+function firstCaptured(captured: readonly CapturedPacket[], script: Script): number[] {
+  const data = captured.filter((packet) => packet.script === script && packet.payloadBytes > 0);
+  const when: number[] = [];
+  let at = 0;
+  for (const { start } of script.requests) {
+    // The earliest time at which every byte up to this one had come.
+    let upTo = 0;
+    for (let grows = true; grows && upTo <= start;) {
+      grows = false;
+      let best: CapturedPacket | undefined;
+      for (const packet of data) {
+        if (packet.from > upTo || packet.from + packet.payloadBytes <= upTo) continue;
+        if (best === undefined || packet.atMs < best.atMs) best = packet;
+      }
+      if (best !== undefined) {
+        at = Math.max(at, best.atMs);
+        upTo = best.from + best.payloadBytes;
+        grows = true;
+      }
+    }
+    when.push(at);
+  }
+  return when;
+}
