@@ -1,0 +1,127 @@
+/**
+ * intercept's work: the target's packets come in from the capture devices, and the header of each
+ * goes to the tcpcopy that announced its connection.
+ */
+
+import type { Logger } from "@logtape/logtape";
+import { dropRoot } from "../../ffi/privileges.ts";
+import { PcapDeviceCapture } from "../capture/pcap_device.ts";
+import { formatEndpoint } from "../cli/addresses.ts";
+import { EventLoop } from "../loop/event_loop.ts";
+import { formatCount } from "../observe/report.ts";
+import { TunnelServer } from "../tunnel/server.ts";
+import { Packet, ParseResult } from "../wire/packet.ts";
+
+/** What a relay is made from. */
+export interface RelayOptions {
+  devices: readonly string[];
+  filter: string;
+  /** Address to listen on, int32; 0 for all. */
+  bindAddress: number;
+  port: number;
+  /** Most headers in one tunnel frame, 1 to 16. */
+  maxCombined: number;
+  /** Kernel buffer of each device. */
+  bufferBytes: number;
+  libpcapPath: string | undefined;
+  log: Logger;
+}
+
+const REPORT_EVERY_MS = 30_000;
+/** Link header with tags, IPv4 header with options, TCP header with options. */
+const SNAP_LENGTH = 192;
+
+export class Relay {
+  readonly loop = new EventLoop();
+  readonly #server: TunnelServer;
+  readonly #captures: PcapDeviceCapture[] = [];
+  readonly #packet = new Packet();
+  readonly #log: Logger;
+  #unusable = 0;
+
+  /** @throws Error for a device, filter, address or port that cannot be used */
+  constructor(options: RelayOptions) {
+    const log = options.log;
+    this.#log = log;
+    for (const device of options.devices) {
+      const capture = new PcapDeviceCapture({
+        device,
+        filter: options.filter,
+        snapLength: SNAP_LENGTH,
+        bufferBytes: options.bufferBytes,
+        immediate: true,
+        libpcapPath: options.libpcapPath,
+      });
+      if (capture.warning !== undefined) log.warn(`${device}: ${capture.warning}`);
+      this.#captures.push(capture);
+    }
+    this.#server = new TunnelServer({
+      loop: this.loop,
+      address: options.bindAddress,
+      port: options.port,
+      maxRecordsPerFrame: options.maxCombined,
+      onConnect: ({ address, port }) =>
+        log.info(`tcpcopy connected from ${formatEndpoint(address, port)}`),
+      onClose: ({ address, port }, reason) =>
+        log.info(`tcpcopy ${formatEndpoint(address, port)} is gone: ${reason}`),
+    });
+    this.#server.start();
+    dropRoot();
+    for (const capture of this.#captures) {
+      const { linkType } = capture;
+      capture.start(this.loop, (bytes, view, offset, length) => {
+        if (this.#packet.parse(linkType, bytes, view, offset, length) === ParseResult.Tcp) {
+          this.#server.forward(this.#packet);
+        } else this.#unusable++;
+      });
+    }
+    this.loop.every(REPORT_EVERY_MS, () => log.info(this.summary()));
+    log.info(
+      `ready: capturing on ${options.devices.join(", ")} (${options.filter}), ` +
+        `listening on ${formatEndpoint(options.bindAddress, this.#server.port)}`,
+    );
+  }
+
+  /** One line for the log. */
+  summary(): string {
+    const { stats } = this.#server;
+    let received = 0;
+    let dropped = 0;
+    for (const capture of this.#captures) {
+      const { received: got, droppedByKernel } = capture.stats();
+      received += got;
+      dropped += droppedByKernel;
+    }
+    const parts = [
+      `packets captured ${formatCount(received)}`,
+      `headers sent ${formatCount(stats.records)}`,
+      `routes announced ${formatCount(stats.announced)}, forgotten ${formatCount(stats.forgotten)}`,
+    ];
+    const add = (count: number, what: string) => {
+      if (count > 0) parts.push(`${formatCount(count)} ${what}`);
+    };
+    add(stats.unrouted, "of connections nobody announced");
+    add(stats.held, `held for their route (${formatCount(stats.heldDelivered)} delivered)`);
+    add(dropped, "packets dropped by the capture (the kernel had no room: raise --buffer)");
+    add(stats.dropped, "headers dropped because a tcpcopy reads too slowly");
+    add(this.#unusable, "packets that could not be parsed");
+    add(stats.notIpv4, "packets over IPv6");
+    return parts.join("; ");
+  }
+
+  /** Relays until `stop`. */
+  async run(): Promise<void> {
+    try {
+      await this.loop.run();
+    } finally {
+      this.#log.info(this.summary());
+      for (const capture of this.#captures) capture.close();
+      this.#server.close();
+      this.loop.close();
+    }
+  }
+
+  stop(): void {
+    this.loop.stop();
+  }
+}

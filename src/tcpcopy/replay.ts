@@ -1,0 +1,188 @@
+/**
+ * The replay itself, without a source of packets: sessions, injector and tunnels on one event loop.
+ *
+ * A turn of the loop is: captured packets and responses are handed to the session table, then every
+ * touched session is served once, then announcements leave, then packets. In this order a route is
+ * on its way before the SYN whose answer needs it.
+ */
+
+import type { Logger } from "@logtape/logtape";
+import { formatEndpoint } from "../cli/addresses.ts";
+import { RawIpInjector } from "../inject/raw_ip.ts";
+import { EventLoop } from "../loop/event_loop.ts";
+import { TimerWheel } from "../loop/timer_wheel.ts";
+import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
+import type { SessionConfig } from "../session/config.ts";
+import { SessionTable } from "../session/session_table.ts";
+import { type Transfer, TransferMap } from "../session/transfer.ts";
+import { Packet, ParseResult } from "../wire/packet.ts";
+import { type InterceptAddress, Tunnels } from "./tunnels.ts";
+
+/** What a replay is made from. */
+export interface ReplayOptions {
+  transfers: readonly Transfer[];
+  intercepts: readonly InterceptAddress[];
+  /** Parallel connections to each intercept. */
+  tunnelConnections: number;
+  session: SessionConfig;
+  /** Above this resident size no new session begins, bytes. */
+  maxMemoryBytes: number;
+  log: Logger;
+}
+
+const REPORT_EVERY_MS = 30_000;
+const WATCH_MEMORY_EVERY_MS = 500;
+/** Sessions begin again when memory is this far below the cap. */
+const RECOVERED_SHARE = 0.9;
+
+const UNUSABLE_REASONS: readonly string[] = [
+  "",
+  "that are not IP",
+  "that are not TCP",
+  "that are IP fragments",
+  "that are malformed",
+  "whose headers were cut off",
+  "of an unknown link type",
+];
+
+/** "port 80 to 198.18.0.2:8080, …" */
+export function describeTransfers(transfers: readonly Transfer[]): string {
+  return transfers.map(({ onlinePort, targetAddress, targetPort }) =>
+    `port ${onlinePort} to ${formatEndpoint(targetAddress, targetPort)}`
+  ).join(", ");
+}
+
+export class Replay {
+  readonly loop = new EventLoop();
+  readonly table: SessionTable;
+  readonly log: Logger;
+  readonly #options: ReplayOptions;
+  readonly #injector: RawIpInjector;
+  readonly #tunnels: Tunnels;
+  readonly #wheel: TimerWheel;
+  readonly #packet = new Packet();
+  readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
+  #captured = 0;
+  #wayBackWasLost = false;
+  #finished = false;
+
+  /** @throws SystemError without the privilege to send packets */
+  constructor(options: ReplayOptions) {
+    this.#options = options;
+    this.log = options.log;
+    this.#injector = new RawIpInjector({ loop: this.loop });
+    this.#wheel = new TimerWheel(this.loop.nowMs, 4096);
+    this.#tunnels = new Tunnels(
+      this.loop,
+      options.intercepts,
+      options.tunnelConnections,
+      {
+        onRecord: (bytes, view, offset, length) => this.#onRecord(bytes, view, offset, length),
+        forEachRoute: (visit) => this.table.forEachRoute(visit),
+        onWayBack: (works) => this.#onWayBack(works),
+      },
+      options.log,
+    );
+    this.table = new SessionTable(
+      options.session,
+      new TransferMap(options.transfers),
+      this.#injector,
+      this.#wheel,
+      this.#tunnels,
+    );
+    this.table.wayBackWorks = false;
+    const fire = (slot: number) => this.table.onTimer(slot);
+    this.loop.addTimerSource({
+      nextDeadlineMs: () => this.#wheel.nextDeadlineMs(),
+      advance: (nowMs) => this.#wheel.advance(nowMs, fire),
+    });
+    this.loop.onTurnEnd(() => this.table.flush(this.loop.nowMs));
+  }
+
+  /** Connects to the intercepts; the loop must run. Rejects when one cannot be reached. */
+  async connect(): Promise<void> {
+    const connected = this.#tunnels.connect();
+    this.loop.onTurnEnd(() => this.#injector.flush());
+    this.loop.every(REPORT_EVERY_MS, () => this.log.info(summarize(this.figures())));
+    this.loop.every(WATCH_MEMORY_EVERY_MS, () => this.#watchMemory());
+    await connected;
+  }
+
+  /** Takes a captured packet with the given link header. */
+  onCaptured(
+    linkType: number,
+    bytes: Uint8Array,
+    view: DataView,
+    offset: number,
+    length: number,
+  ): void {
+    this.#captured++;
+    const packet = this.#packet;
+    const result = packet.parse(linkType, bytes, view, offset, length);
+    if (result === ParseResult.Tcp && packet.ipVersion === 4) {
+      this.table.onCaptured(packet, this.loop.nowMs);
+    } else this.#unusable[result]++;
+  }
+
+  /** Packets the capture lost; set by the owner of the source. */
+  captureDropped = (): number => 0;
+
+  figures(): ReplayFigures {
+    const unusable = new Map<string, number>();
+    this.#unusable.forEach((count, result) => {
+      if (count > 0) unusable.set(UNUSABLE_REASONS[result] || "over IPv6", count);
+    });
+    const injected = this.#injector.stats();
+    return {
+      ledger: this.table.ledger,
+      counters: this.table.counters,
+      captured: this.#captured,
+      captureDropped: this.captureDropped(),
+      unusable,
+      injected: injected.sent,
+      injectErrors: injected.errors,
+    };
+  }
+
+  /** Ends every session at once, reports, and stops the loop. */
+  finish(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.table.abortAll(this.loop.nowMs);
+    this.#injector.flush();
+    const figures = this.figures();
+    this.log.info(summarize(figures));
+    console.log(formatLedger(figures));
+    this.#tunnels.close();
+    this.#injector.close();
+    this.loop.stop();
+  }
+
+  #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
+    const packet = this.#packet;
+    if (packet.parseIp(bytes, view, offset, length) === ParseResult.Tcp) {
+      this.table.onResponse(packet, this.loop.nowMs);
+    }
+  }
+
+  #onWayBack(works: boolean): void {
+    this.table.wayBackWorks = works;
+    if (!works) this.#wayBackWasLost = true;
+    else if (this.#wayBackWasLost) this.table.kickAll(this.loop.nowMs);
+  }
+
+  #watchMemory(): void {
+    const { rss } = Deno.memoryUsage();
+    const cap = this.#options.maxMemoryBytes;
+    const { table } = this;
+    if (!table.shedding && rss > cap) {
+      table.shedding = true;
+      this.log.warn(
+        `memory ${rss >>> 20} MB is over the cap of ${cap >>> 20} MB (-m): new sessions are shed`,
+      );
+    } else if (table.shedding && rss < cap * RECOVERED_SHARE) {
+      table.shedding = false;
+      this.log.info(`memory ${rss >>> 20} MB is below the cap again: new sessions are replayed`);
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import {
+  MAX_CLIENT_ADDRESSES,
+  parseClientAddresses,
+  parseHosts,
+  parseTransfers,
+} from "../../src/cli/addresses.ts";
+import { UsageError } from "../../src/cli/fatal.ts";
+import { formatIpv4, parseIpv4 } from "../../src/wire/ipv4.ts";
+
+const address = (text: string) => parseIpv4(text)!;
+
+Deno.test("transfers: with and without the online server's address, several of them", () => {
+  assert.deepEqual(parseTransfers("80-198.18.0.2:8080, 198.18.0.1:443-198.18.0.2:8443"), [
+    {
+      onlineAddress: undefined,
+      onlinePort: 80,
+      targetAddress: address("198.18.0.2"),
+      targetPort: 8080,
+    },
+    {
+      onlineAddress: address("198.18.0.1"),
+      onlinePort: 443,
+      targetAddress: address("198.18.0.2"),
+      targetPort: 8443,
+    },
+  ]);
+});
+
+Deno.test("transfers: everything malformed is refused with the form that was expected", () => {
+  for (
+    const text of [
+      "",
+      "80",
+      "80-",
+      "80-198.18.0.2",
+      "80-198.18.0.2:",
+      "80-198.18.0.2:0",
+      "80-198.18.0.2:65536",
+      "0-198.18.0.2:80",
+      "80-198.18.0.300:80",
+      "80-198.18.0.2:80-90",
+      "80-198.18.0.2:80,",
+      "a:b:80-198.18.0.2:80",
+      "198.18.0.2:80-198.18.0.2:80",
+      "80-host:80",
+    ]
+  ) assert.throws(() => parseTransfers(text), UsageError, text);
+});
+
+Deno.test("client addresses: single ones, a.b.c.x and CIDR, each once", () => {
+  const format = (text: string) => [...parseClientAddresses(text)].map(formatIpv4);
+  assert.deepEqual(format("198.18.0.7,198.18.0.9,198.18.0.7"), ["198.18.0.7", "198.18.0.9"]);
+  const range = format("198.19.0.x");
+  assert.equal(range.length, 254);
+  assert.deepEqual([range[0], range.at(-1)], ["198.19.0.1", "198.19.0.254"]);
+  assert.deepEqual(format("198.18.4.6/30"), ["198.18.4.5", "198.18.4.6"]);
+  assert.deepEqual(format("198.18.4.6/31"), ["198.18.4.6", "198.18.4.7"]);
+  assert.deepEqual(format("198.18.4.6/32"), ["198.18.4.6"]);
+  assert.equal(parseClientAddresses("198.18.0.0/16").length, 65534);
+});
+
+Deno.test("client addresses: malformed and too many are refused", () => {
+  for (
+    const text of ["", "x", "198.18.x", "198.18.0.0/7", "198.18.0.0/33", "198.18.0.0/", "1.2.3"]
+  ) {
+    assert.throws(() => parseClientAddresses(text), UsageError, text);
+  }
+  assert.throws(
+    () => parseClientAddresses("198.0.0.0/8"),
+    new RegExp(`more than ${MAX_CLIENT_ADDRESSES} addresses`),
+  );
+});
+
+Deno.test("hosts: with the default port and with their own", () => {
+  assert.deepEqual(parseHosts("assistant, 198.18.0.3:1234", "-s", 36524), [
+    { host: "assistant", port: 36524 },
+    { host: "198.18.0.3", port: 1234 },
+  ]);
+  for (const text of ["", ":1", "a:b", "a:0", "a:1:2"]) {
+    assert.throws(() => parseHosts(text, "-s", 36524), UsageError, text);
+  }
+});

@@ -1,0 +1,185 @@
+/** Every mistake a user can make is one clear line and an exit code that is not zero. */
+
+import assert from "node:assert/strict";
+import { IPV4_HEADER_BYTES, writeIpv4Header } from "../../src/wire/ipv4.ts";
+import { LinkType } from "../../src/wire/link_type.ts";
+import { PcapWriter } from "../../src/wire/pcap_file.ts";
+import { writeTcpHeader } from "../../src/wire/tcp.ts";
+import { TcpFlag } from "../../src/wire/tcp_flags.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+const transfer = ["-x", "80-198.18.0.2:80"];
+const nowhere = ["-s", "127.0.0.1:1"];
+
+interface Ending {
+  code: number;
+  lines: string[];
+}
+
+async function run(program: string, args: string[]): Promise<Ending> {
+  const output = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", `${root}src/${program}/main.ts`, ...args],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+    signal: AbortSignal.timeout(20_000),
+  }).output();
+  const lines = new TextDecoder().decode(output.stderr).split("\n").filter((line) => line !== "");
+  return { code: output.code, lines };
+}
+
+function refuses(name: string, program: string, args: () => string[], expected: RegExp): void {
+  Deno.test(`${program}: ${name}`, async () => {
+    const { code, lines } = await run(program, args());
+    assert.equal(lines.length, 1, lines.join("\n"));
+    assert.match(lines[0], expected);
+    assert.match(lines[0], new RegExp(`^${program}: `));
+    assert.notEqual(code, 0);
+  });
+}
+
+/** A capture file with one request packet of 100 bytes payload, `kept` bytes of the packet kept. */
+function captureFile(options: { kept?: number; port?: number; cutFileBytes?: number }): string {
+  const { kept = 140, port = 80, cutFileBytes = 0 } = options;
+  const packet = new Uint8Array(140);
+  const view = new DataView(packet.buffer);
+  writeIpv4Header(view, 0, 140, 1, 64, 6, 0x0a000001, 0x0a000002);
+  writeTcpHeader(view, IPV4_HEADER_BYTES, 1234, port, 1, 1, 20, TcpFlag.Ack, 1000);
+  const path = Deno.makeTempFileSync({ suffix: ".pcap" });
+  const writer = new PcapWriter(LinkType.Raw);
+  writer.add(1_000_000, packet.subarray(0, kept), 140);
+  const bytes = writer.bytes();
+  Deno.writeFileSync(path, bytes.subarray(0, bytes.length - cutFileBytes));
+  return path;
+}
+
+refuses("an unknown option", "tcpcopy", () => ["--bogus"], /Unexpected option.*--bogus/);
+refuses("no transfer", "tcpcopy", () => nowhere, /Missing option.*--transfer/);
+refuses("a malformed transfer", "tcpcopy", () => ["-x", "80:1", ...nowhere], /-x 80:1: expected/);
+refuses(
+  "a malformed client range",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-c", "198.18.0.0/99"],
+  /expected a prefix length/,
+);
+refuses(
+  "a number that is none",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-n", "many"],
+  /--copies.*many/,
+);
+refuses(
+  "offline options without a file",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-a", "2"],
+  /-a is for offline replay/,
+);
+refuses(
+  "a host nobody knows",
+  "tcpcopy",
+  () => [...transfer, "-s", "no-such-host.invalid"],
+  /the name has no IPv4 address/,
+);
+refuses(
+  "an intercept that is not there",
+  "tcpcopy",
+  () => [...transfer, ...nowhere],
+  /127\.0\.0\.1:1.*(ECONNREFUSED.*start intercept there first|CAP_NET_RAW)/,
+);
+refuses(
+  "a file that does not exist",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", "/nonexistent.pcap"],
+  /nonexistent\.pcap.*No such file/,
+);
+refuses(
+  "a file that is no capture",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", `${root}README.md`],
+  /README\.md.*expected a pcap or pcapng file/,
+);
+refuses(
+  "a capture file that was cut short",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", captureFile({ cutFileBytes: 7 })],
+  /truncated|cut short|ends too early/,
+);
+refuses(
+  "a capture of packets that were cut short",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", captureFile({ kept: 96 })],
+  /1 of 1 request packets were cut short.*tcpdump -s 0/,
+);
+refuses(
+  "a capture without requests",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", captureFile({ port: 81 })],
+  /none of its 1 packets.*most go to 10\.0\.0\.2:81/,
+);
+refuses(
+  "a log file that cannot be written",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-l", "/nonexistent/log"],
+  /log file.*cannot be opened/,
+);
+refuses("no device", "intercept", () => [], /Missing option.*--device/);
+refuses(
+  "a device that does not exist",
+  "intercept",
+  () => ["-i", "nodev0"],
+  /nodev0.*(lo|CAP_NET)/,
+);
+refuses(
+  "a filter that does not compile",
+  "intercept",
+  () => ["-i", "lo", "-F", "nonsense filter"],
+  /nonsense filter.*does not compile/,
+);
+refuses(
+  "a libpcap that is not there",
+  "intercept",
+  () => ["-i", "lo", "--libpcap", "/nonexistent.so"],
+  /libpcap was not found.*apt-get install libpcap0\.8/,
+);
+refuses(
+  "an address of another host",
+  "intercept",
+  () => ["-i", "lo", "-b", "198.18.9.9"],
+  /EADDRNOTAVAIL/,
+);
+
+Deno.test("intercept: a port in use", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { code, lines } = await run("intercept", [
+    ...["-i", "lo", "-b", "127.0.0.1"],
+    ...["-p", String((listener.addr as Deno.NetAddr).port)],
+  ]);
+  assert.equal(lines.length, 1, lines.join("\n"));
+  assert.match(lines[0], /EADDRINUSE.*another program/);
+  assert.notEqual(code, 0);
+});
+
+for (
+  const [program, args] of [["tcpcopy", [...transfer, ...nowhere]], ["intercept", [
+    "-i",
+    "lo",
+  ]]] as const
+) {
+  Deno.test(`${program}: no privilege`, async () => {
+    // In a user namespace of its own the program has every right but those over the network.
+    const output = await new Deno.Command("unshare", {
+      args: [
+        ...["--user", "--map-current-user", Deno.execPath(), "run", "-A", "--quiet"],
+        ...[`${root}src/${program}/main.ts`, ...args],
+      ],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+      signal: AbortSignal.timeout(20_000),
+    }).output();
+    const lines = new TextDecoder().decode(output.stderr).trim().split("\n");
+    assert.equal(lines.length, 1, lines.join("\n"));
+    assert.match(lines[0], /needs root or CAP_NET_RAW/);
+    assert.notEqual(output.code, 0);
+  });
+}
