@@ -1,0 +1,125 @@
+/**
+ * The cases of the lab by name: a workload, the wire it runs on, and how it is replayed. Pure.
+ */
+
+import type { LabOptions } from "./hosts.ts";
+import type { ReplayPlan } from "./replay.ts";
+import { type Workload, workloadNamed, workloads } from "./workloads.ts";
+
+/** One row of the table. */
+export interface Case {
+  name: string;
+  title: string;
+  lab: LabOptions;
+  plan: Omit<ReplayPlan, "directory">;
+  /**
+   * Requests may reach the target before the whole reply they had waited for was written: only for
+   * cases in which nothing on the wire tells where a reply ends.
+   */
+  mayBeEarly?: boolean;
+  /** nginx and wrk instead of our own server and client; counted, not compared. */
+  nginx?: { closes: boolean; connections: number; seconds: number };
+}
+
+function simple(workload: Workload): Case {
+  const { name, title } = workload;
+  return { name, title, lab: {}, plan: { workloads: [workload] } };
+}
+
+const slowReader: Case = {
+  ...simple(workloadNamed("slow-reader")),
+  lab: { targetReceiveBytes: 65536 },
+};
+
+const joins: Case[] = ["join", "join-busy"].map((name) => {
+  const made = simple(workloadNamed(name));
+  return { ...made, plan: { ...made.plan, mode: "join" } };
+});
+
+const hard: Case[] = ["keepalive", "short", "mixed"].flatMap((name) => {
+  const made = simple(workloadNamed(name));
+  const lossPercent = 1;
+  // A segment lost several times in a row comes seconds later: RFC 6298 doubles the time-out.
+  const patient = { ...made.plan, quietMs: 15_000 };
+  return [
+    {
+      ...made,
+      name: `${name}-loss`,
+      title: `${made.title}; 1 % loss both ways on the target`,
+      lab: { lossPercent },
+      plan: patient,
+    },
+    {
+      ...made,
+      name: `${name}-wire-loss`,
+      title: `${made.title}; 1 % loss both ways in the switch`,
+      lab: { lossPercent, lossAt: "switch" as const },
+      plan: patient,
+    },
+    {
+      ...made,
+      name: `${name}-offloads`,
+      title: `${made.title}; segmentation offloads on`,
+      lab: { offloads: true },
+    },
+  ];
+});
+
+const recorded = ["keepalive", "mixed"].map(workloadNamed).concat({
+  ...workloadNamed("short"),
+  connections: 1000,
+});
+
+const special: Case[] = [
+  {
+    name: "intercept-restart",
+    title: "intercept killed and restarted in mid-run",
+    lab: {},
+    plan: {
+      workloads: [workloadNamed("steady")],
+      restartIntercept: { afterShare: 0.3, downMs: 700 },
+    },
+  },
+  {
+    name: "offline",
+    title: "recorded with tcpdump, replayed from the file",
+    lab: {},
+    plan: { workloads: recorded, mode: "offline" },
+  },
+  {
+    name: "offline-fast",
+    title: "recorded with tcpdump, replayed at -a 10",
+    lab: {},
+    plan: {
+      workloads: [...recorded, workloadNamed("steady")],
+      mode: "offline",
+      tcpcopyArgs: ["-a", "10"],
+    },
+  },
+  {
+    name: "nginx-keepalive",
+    title: "nginx under wrk, 20 connections, 5 s, keep-alive",
+    lab: {},
+    plan: { workloads: [] },
+    nginx: { closes: false, connections: 20, seconds: 5 },
+  },
+  {
+    name: "nginx-close",
+    title: "nginx under wrk, 20 connections, 5 s, Connection: close",
+    lab: {},
+    plan: { workloads: [] },
+    nginx: { closes: true, connections: 20, seconds: 5 },
+  },
+];
+
+const own = [slowReader, ...joins];
+const ownNames = new Set(own.map((made) => made.name));
+const list: Case[] = [
+  ...[...workloads.values()].filter((workload) => !ownNames.has(workload.name)).map(simple),
+  ...own,
+  ...hard,
+  ...special,
+];
+
+/** All cases by name. */
+export const cases: ReadonlyMap<string, Case> = new Map(list.map((made) => [made.name, made]));

@@ -1,0 +1,270 @@
+/**
+ * Four hosts on one wire: client, online server, target server, assistant server.
+ *
+ * Each is a network namespace with one veth to a bridge in a fifth one, the switch. Everything is
+ * made inside the sandbox of `enter.ts` and is gone with it; nothing of the machine is touched.
+ * The target sends what is for 198.19.0.0/16 (the replayed clients) to the assistant, which does
+ * not forward.
+ */
+
+import { LabProcess } from "./process.ts";
+
+/** The hosts of a lab. */
+export type HostName = "client" | "online" | "target" | "assistant";
+
+/** Their addresses, all in 198.18.0.0/24. */
+export const addresses: Readonly<Record<HostName, string>> = {
+  client: "198.18.0.10",
+  online: "198.18.0.1",
+  target: "198.18.0.2",
+  assistant: "198.18.0.3",
+};
+
+/** Addresses of replayed clients, routed to the assistant on the target. */
+export const REPLAY_NETWORK = "198.19.0.0/16";
+
+/** How the lab is built. */
+export interface LabOptions {
+  /** Segmentation and checksum offloads stay on, so that "packets" of up to 64 kB are seen. */
+  offloads?: boolean;
+  /** Random loss of replayed packets on their way to the target, and of the target's on theirs. */
+  lossPercent?: number;
+  /**
+   * Where they are lost: in the target's own input and output (where a lost outgoing packet is an
+   * error of the sending call, and the kernel knows), or in the switch (where nobody knows).
+   */
+  lossAt?: "target" | "switch";
+  /** Largest receive buffer of a socket on the target: makes its window close. */
+  targetReceiveBytes?: number;
+}
+
+const hostNames = Object.keys(addresses) as HostName[];
+
+/** What to install when a program is missing, by program. */
+const packages: Readonly<Record<string, string>> = {
+  ip: "iproute2",
+  ethtool: "ethtool",
+  nft: "nftables",
+  nsenter: "util-linux",
+  unshare: "util-linux",
+  tcpdump: "tcpdump",
+  nginx: "nginx",
+  wrk: "wrk",
+  sh: "dash",
+};
+
+/** Directories of programs; those for administrators are not in every user's PATH. */
+const programDirectories = [
+  ...new Set([...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/sbin", "/usr/bin"]),
+].filter((directory) => directory !== "");
+
+/**
+ * Makes sure that programs are there.
+ *
+ * @throws Error saying what to install
+ */
+export function requirePrograms(names: readonly string[]): void {
+  const missing = names.filter((name) =>
+    !programDirectories.some((directory) => fileExists(`${directory}/${name}`))
+  );
+  if (missing.length === 0) return;
+  const needed = [...new Set(missing.map((name) => packages[name] ?? name))].join(" ");
+  throw new Error(`the lab needs ${missing.join(", ")}: apt-get install ${needed}`);
+}
+
+/** Whether there is anything at `path`. */
+export function fileExists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return false;
+    }
+    if (error instanceof Deno.errors.PermissionDenied) return false;
+    throw error;
+  }
+}
+
+/** Four hosts, and the processes that run on them. */
+export class Lab {
+  readonly #processes: LabProcess[] = [];
+  /** The namespace in which packets are lost. */
+  #lossAt: "target" | "switch" | undefined;
+  #closed = false;
+
+  private constructor() {}
+
+  /**
+   * Builds the hosts. Must run inside the sandbox, one lab at a time.
+   *
+   * @throws Error with the message of the command that failed
+   */
+  static async create(options: LabOptions = {}): Promise<Lab> {
+    requirePrograms(["ip", "sh", "nsenter", ...(options.offloads ? [] : ["ethtool"])]);
+    const lab = new Lab();
+    try {
+      await lab.#build(options);
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+    return lab;
+  }
+
+  async #build(options: LabOptions): Promise<void> {
+    await run(["ip", "-batch", "-"], [
+      "netns add switch",
+      ...hostNames.map((host) => `netns add ${host}`),
+      ...hostNames.map((host) =>
+        `link add name ${portOf(host)} netns switch type veth peer name eth0 netns ${host}`
+      ),
+    ]);
+    await run(["ip", "-n", "switch", "-batch", "-"], [
+      "link add br0 type bridge",
+      "link set br0 up",
+      ...hostNames.map((host) => `link set ${portOf(host)} master br0 up`),
+    ]);
+    const switchPorts = hostNames.map(portOf);
+    await inNamespace("switch", noIpv6 + (options.offloads ? "" : offloadsOff(switchPorts)));
+    for (const host of hostNames) {
+      await inNamespace(
+        host,
+        noIpv6 + kernelSettings + (options.offloads ? "" : offloadsOff([
+          "eth0",
+        ])),
+      );
+      await run(["ip", "-n", host, "-batch", "-"], [
+        "link set lo up",
+        `address add ${addresses[host]}/24 dev eth0`,
+        "link set eth0 up",
+        ...(host === "target" ? [`route add ${REPLAY_NETWORK} via ${addresses.assistant}`] : []),
+      ]);
+    }
+    const receiveBytes = options.targetReceiveBytes;
+    if (receiveBytes !== undefined) {
+      const limits = `4096 ${receiveBytes} ${receiveBytes}`;
+      await inNamespace("target", `echo ${limits} > /proc/sys/net/ipv4/tcp_rmem`);
+    }
+    if (options.lossPercent) await this.#lose(options.lossPercent, options.lossAt ?? "target");
+  }
+
+  async #lose(percent: number, at: "target" | "switch"): Promise<void> {
+    requirePrograms(["nft"]);
+    const drop = `numgen random mod 100000 < ${Math.round(percent * 1000)} counter drop`;
+    const from = `ip saddr ${REPLAY_NETWORK} ${drop}`;
+    const to = `ip daddr ${REPLAY_NETWORK} ${drop}`;
+    const rules = at === "target"
+      ? [
+        "table ip lab {",
+        `chain in { type filter hook input priority 0; ${from}; }`,
+        `chain out { type filter hook output priority 0; ${to}; }`,
+        "}",
+      ]
+      : [
+        "table bridge lab {",
+        `chain pass { type filter hook forward priority 0; ${from}; ${to}; }`,
+        "}",
+      ];
+    await run(["nsenter", `--net=/run/netns/${at}`, "nft", "-f", "-"], rules);
+    this.#lossAt = at;
+  }
+
+  /** Packets lost so far, on their way to the target and from it; `undefined`: none are to be. */
+  async lostPackets(): Promise<number | undefined> {
+    if (this.#lossAt === undefined) return undefined;
+    const text = await run([
+      "nsenter",
+      `--net=/run/netns/${this.#lossAt}`,
+      "nft",
+      "list",
+      "ruleset",
+    ]);
+    return [...text.matchAll(/counter packets (\d+)/g)].reduce((sum, m) => sum + Number(m[1]), 0);
+  }
+
+  /**
+   * Starts a program on a host.
+   *
+   * @param argv program and arguments, nothing is interpreted
+   */
+  spawn(
+    host: HostName,
+    argv: readonly string[],
+    options: { name?: string; cwd?: string; env?: Record<string, string> } = {},
+  ): LabProcess {
+    if (this.#closed) throw new Error("the lab is closed");
+    const child = new Deno.Command("nsenter", {
+      args: [`--net=/run/netns/${host}`, "--", ...argv],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+      cwd: options.cwd,
+      env: { ...options.env, NO_COLOR: "1", PATH: programDirectories.join(":") },
+    }).spawn();
+    const process = new LabProcess(options.name ?? `${argv[0]} on ${host}`, child);
+    this.#processes.push(process);
+    return process;
+  }
+
+  /** Ends all processes, last started first, and removes the hosts. May be called twice. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const process of this.#processes.reverse()) await process.stop(2_000);
+    for (const host of ["switch", ...hostNames]) {
+      if (fileExists(`/run/netns/${host}`)) await run(["ip", "netns", "delete", host]);
+    }
+  }
+}
+
+function portOf(host: HostName): string {
+  return `p-${host}`;
+}
+
+const noIpv6 = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done\n";
+
+/** A new namespace takes some values from the machine: what matters is set. */
+const kernelSettings = `
+echo 0 > /proc/sys/net/ipv4/ip_forward
+for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done
+echo 4096 > /proc/sys/net/core/somaxconn
+echo 8192 > /proc/sys/net/ipv4/tcp_max_syn_backlog
+`;
+
+function offloadsOff(devices: readonly string[]): string {
+  return devices.map((device) =>
+    `ethtool -K ${device} tx off rx off tso off gso off gro off || exit 1\n`
+  ).join("");
+}
+
+/** Writes a command's input; one that ended before it had read all says why by its exit code. */
+async function feed(stdin: WritableStream<Uint8Array>, text: string): Promise<void> {
+  try {
+    const writer = stdin.getWriter();
+    if (text !== "") await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+async function inNamespace(name: string, script: string): Promise<void> {
+  await run(["nsenter", `--net=/run/netns/${name}`, "--", "sh"], [script]);
+}
+
+/** Runs a short command to its end; returns its standard output. */
+async function run(argv: readonly string[], input: readonly string[] = []): Promise<string> {
+  const child = new Deno.Command(argv[0], {
+    args: argv.slice(1),
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+    env: { PATH: programDirectories.join(":") },
+  }).spawn();
+  const text = input.map((line) => line + "\n").join("");
+  const [output] = await Promise.all([child.output(), feed(child.stdin, text)]);
+  if (output.success) return new TextDecoder().decode(output.stdout);
+  const message = new TextDecoder().decode(output.stderr).trim();
+  throw new Error(`${argv.join(" ")} failed with code ${output.code}: ${message}`);
+}

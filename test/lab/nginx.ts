@@ -1,0 +1,170 @@
+/**
+ * nginx on both servers under wrk: requests online and on the target, counted by nginx itself.
+ *
+ * The counter is stub_status behind a Unix socket, which is read from outside the hosts.
+ */
+
+import type { Case } from "./cases.ts";
+import { addresses, type Lab, requirePrograms } from "./hosts.ts";
+import type { LabProcess } from "./process.ts";
+import { APPLICATION_PORT, pause, startIntercept, startTcpcopy } from "./programs.ts";
+import type { CaseResult } from "./run.ts";
+
+/** One process, and no change of user: in a user namespace there is no other. */
+function configuration(directory: string): string {
+  return `
+daemon off;
+user root root;
+master_process off;
+pid ${directory}/pid;
+error_log ${directory}/error.log;
+worker_rlimit_nofile 20000;
+events { worker_connections 10000; }
+http {
+  access_log off;
+  keepalive_requests 100000000;
+  client_body_temp_path ${directory}/body;
+  proxy_temp_path ${directory}/proxy;
+  fastcgi_temp_path ${directory}/fastcgi;
+  uwsgi_temp_path ${directory}/uwsgi;
+  scgi_temp_path ${directory}/scgi;
+  server {
+    listen ${APPLICATION_PORT} backlog=4096;
+    location / { default_type text/plain; return 200 "a reply of some hundred bytes: ${
+    "x".repeat(200)
+  }\\n"; }
+  }
+  server {
+    listen unix:${directory}/status.sock;
+    location / { stub_status; }
+  }
+}
+`;
+}
+
+/** Requests served so far, without those for the counter. */
+class RequestCounter {
+  readonly #path: string;
+  #ownRequests = 0;
+
+  constructor(directory: string) {
+    this.#path = `${directory}/status.sock`;
+  }
+
+  async read(): Promise<number> {
+    const conn = await Deno.connect({ transport: "unix", path: this.#path });
+    this.#ownRequests++;
+    await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
+    const text = await new Response(conn.readable).text();
+    const match = /requests\s+\d+ \d+ (\d+)/.exec(text);
+    if (match === null) throw new Error(`expected nginx's stub_status, came: ${text}`);
+    return Number(match[1]) - this.#ownRequests;
+  }
+}
+
+async function startNginx(
+  lab: Lab,
+  host: "online" | "target",
+  directory: string,
+): Promise<[LabProcess, RequestCounter]> {
+  const own = `${directory}/nginx-${host}`;
+  await Deno.mkdir(own);
+  await Deno.writeTextFile(`${own}/nginx.conf`, configuration(own));
+  const argv = ["nginx", "-c", `${own}/nginx.conf`, "-p", own, "-e", `${own}/error.log`];
+  const process = lab.spawn(host, argv, { name: `nginx on ${host}` });
+  const counter = new RequestCounter(own);
+  for (let attempt = 0;; attempt++) {
+    try {
+      await counter.read();
+      return [process, counter];
+    } catch (error) {
+      if (attempt === 100 || process.status !== undefined) {
+        throw new Error(`${process.name}: ${process.lastLines(3)}`, { cause: error });
+      }
+      await pause(50);
+    }
+  }
+}
+
+/** How long the target may need to catch up after the load has ended. */
+const DRAIN_MS = 30_000;
+/** Without a new request for so long, nothing more comes. */
+const QUIET_MS = 4_000;
+
+/** Waits until the target has served as many requests as the online server, or none come. */
+async function drain(online: RequestCounter, target: RequestCounter): Promise<[number, number]> {
+  const deadlineMs = Date.now() + DRAIN_MS;
+  let changedMs = Date.now();
+  let last = -1;
+  for (;;) {
+    const counts: [number, number] = [await online.read(), await target.read()];
+    if (counts[1] !== last) changedMs = Date.now();
+    last = counts[1];
+    const isOver = counts[1] >= counts[0] || Date.now() - changedMs > QUIET_MS;
+    if (isOver || Date.now() > deadlineMs) return counts;
+    await pause(200);
+  }
+}
+
+/**
+ * Loads the online nginx with wrk while it is replayed to the target's.
+ *
+ * @returns shares of requests; 1 also when the target served more than the online server
+ */
+export async function runNginx(
+  lab: Lab,
+  plan: Case["plan"],
+  load: { closes: boolean; connections: number; seconds: number },
+  directory: string,
+): Promise<Omit<CaseResult, "name" | "lostPackets">> {
+  requirePrograms(["nginx", "wrk"]);
+  const [, online] = await startNginx(lab, "online", directory);
+  const [, target] = await startNginx(lab, "target", directory);
+  const intercept = await startIntercept(
+    lab,
+    plan.intercept ?? "ours",
+    directory,
+    plan.interceptArgs ?? [],
+  );
+  const tcpcopy = await startTcpcopy(lab, {
+    maker: plan.tcpcopy ?? "ours",
+    directory,
+    clientAddresses: plan.clientAddresses ?? "198.19.0.x",
+    extra: plan.tcpcopyArgs ?? [],
+    waitUntilReady: true,
+  });
+  const startMs = performance.now();
+  const wrk = lab.spawn("client", [
+    ...["wrk", "-t", "1", "-c", String(load.connections), "-d", `${load.seconds}s`],
+    ...(load.closes ? ["-H", "Connection: close"] : []),
+    `http://${addresses.online}:${APPLICATION_PORT}/`,
+  ], { name: "wrk" });
+  const { code } = await wrk.ended;
+  const problems = code === 0 ? [] : [`wrk ended with code ${code}: ${wrk.lastLines(3)}`];
+  const atEnd = await target.read() / await online.read();
+  const [onlineCount, targetCount] = await drain(online, target);
+  const seconds = (performance.now() - startMs) / 1000;
+  const share = onlineCount === 0 ? 0 : targetCount / onlineCount;
+  if (share < 0.999 || share > 1.001) {
+    problems.push(
+      `${targetCount} requests on the target of ${onlineCount} online ` +
+        `(${Math.floor(atEnd * 100)} % when the load ended)`,
+    );
+  }
+  const cpuSeconds = [tcpcopy.cpuSeconds(), intercept.cpuSeconds()];
+  for (const process of [tcpcopy, intercept]) {
+    if (process.status !== undefined) {
+      problems.push(`${process.name} ended: ${process.lastLines(3)}`);
+    }
+    await process.stop();
+  }
+  return {
+    connections: onlineCount,
+    share: Math.min(1, share),
+    early: 0,
+    seconds,
+    tcpcopyCpuSeconds: cpuSeconds[0],
+    interceptCpuSeconds: cpuSeconds[1],
+    problems,
+  };
+}

@@ -1,0 +1,230 @@
+/**
+ * Runs cases of the lab and prints a table.
+ *
+ *     deno run -A test/lab/run.ts --case mixed [--offloads] [--loss 1] [--loss-at switch]
+ *         [--original both|intercept|tcpcopy] [--repeat N] [--scale 0.1] [--keep-logs DIR]
+ *         [--receive-bytes 65536] [--tcpcopy-args "…"] [--intercept-args "…"] [--json] [--list]
+ *         [--record]
+ *
+ * Several cases: `--case keepalive,short`; all: `--case all`. It enters the sandbox of `enter.ts` by
+ * itself. `--record` adds the target's packets to the logs kept. The exit code is 0 only if everything arrived byte-exact.
+ */
+
+import { numberArgument, parseArguments } from "./arguments.ts";
+import { type Case, cases } from "./cases.ts";
+import { isInside, runInside, watchParent } from "./enter.ts";
+import { Lab, type LabOptions } from "./hosts.ts";
+import { runNginx } from "./nginx.ts";
+import { type ReplayResult, runReplay } from "./replay.ts";
+import { scaled } from "./workloads.ts";
+
+/** One line of the table; with `--json` one line of output. */
+export interface CaseResult {
+  name: string;
+  connections: number;
+  /** Share of connections (nginx: of requests) that arrived, 0 to 1. */
+  share: number;
+  early: number;
+  /** Packets the lab lost on purpose. */
+  lostPackets: number;
+  seconds: number;
+  tcpcopyCpuSeconds: number;
+  interceptCpuSeconds: number;
+  /** Everything that was not right, one line each; empty when all was. */
+  problems: string[];
+}
+
+const options = [
+  "case",
+  "loss",
+  "loss-at",
+  "receive-bytes",
+  "original",
+  "repeat",
+  "scale",
+  "keep-logs",
+  "tcpcopy-args",
+  "intercept-args",
+];
+const switches = ["offloads", "record", "json", "list"];
+
+/** The case as the command line changes it. */
+function changed(made: Case, values: Map<string, string>): Case {
+  const lab: LabOptions = { ...made.lab };
+  if (values.has("offloads")) lab.offloads = true;
+  if (values.has("loss")) lab.lossPercent = numberArgument(values, "loss", 0);
+  const lossAt = values.get("loss-at");
+  if (lossAt === "target" || lossAt === "switch") lab.lossAt = lossAt;
+  else if (lossAt !== undefined) throw new Error(`--loss-at: expected target or switch`);
+  if (values.has("receive-bytes")) {
+    lab.targetReceiveBytes = numberArgument(values, "receive-bytes", 0);
+  }
+  const original = values.get("original") ?? "none";
+  if (!["none", "both", "intercept", "tcpcopy"].includes(original)) {
+    throw new Error(`--original: expected both, intercept or tcpcopy, came "${original}"`);
+  }
+  const maker = (role: string) =>
+    original === "both" || original === role ? "original" as const : "ours" as const;
+  const factor = numberArgument(values, "scale", 1);
+  const plan = made.plan;
+  return {
+    ...made,
+    lab,
+    plan: {
+      ...plan,
+      workloads: plan.workloads.map((workload) => scaled(workload, factor)),
+      recordTarget: values.has("record"),
+      tcpcopy: maker("tcpcopy"),
+      intercept: maker("intercept"),
+      tcpcopyArgs: [...plan.tcpcopyArgs ?? [], ...words(values.get("tcpcopy-args"))],
+      interceptArgs: [...plan.interceptArgs ?? [], ...words(values.get("intercept-args"))],
+    },
+  };
+}
+
+function words(text: string | undefined): string[] {
+  return (text ?? "").split(" ").filter((word) => word !== "");
+}
+
+/** The lab that is up, for the interrupt. */
+let openLab: Lab | undefined;
+
+async function runCase(made: Case, directory: string): Promise<[CaseResult, ReplayResult?]> {
+  const lab = await Lab.create(made.lab);
+  openLab = lab;
+  try {
+    if (made.nginx !== undefined) {
+      const result = await runNginx(lab, made.plan, made.nginx, directory);
+      return [{ name: made.name, lostPackets: await lab.lostPackets() ?? 0, ...result }];
+    }
+    const result = await runReplay(lab, { ...made.plan, directory });
+    return [summarize(made, result, await lab.lostPackets()), result];
+  } finally {
+    await lab.close();
+  }
+}
+
+function summarize(made: Case, result: ReplayResult, lost: number | undefined): CaseResult {
+  const { comparison, problems } = result;
+  const early = comparison.early === 0 || made.mayBeEarly ? [] : [
+    `${comparison.early} requests reached the target before the reply they had waited for`,
+  ];
+  const faults = [];
+  if (comparison.earlyOnline > 0) {
+    faults.push(`${comparison.earlyOnline} requests were early online: lab fault`);
+  }
+  if (lost === 0) faults.push("no packet was lost, though some should be: lab fault");
+  return {
+    name: made.name,
+    connections: comparison.online,
+    share: comparison.share,
+    early: comparison.early,
+    lostPackets: lost ?? 0,
+    seconds: result.totalSeconds,
+    tcpcopyCpuSeconds: result.cpuSeconds.tcpcopy,
+    interceptCpuSeconds: result.cpuSeconds.intercept,
+    problems: [...problems, ...faults, ...early, ...comparison.mismatches],
+  };
+}
+
+function heading(): string {
+  return row(
+    "case",
+    "connections",
+    "exact",
+    "early",
+    "lost",
+    "seconds",
+    "cpu tcpcopy",
+    "intercept",
+  );
+}
+
+function row(name: string, ...fields: string[]): string {
+  return name.padEnd(20) + fields.map((field) => field.padStart(12)).join("");
+}
+
+function printResult(result: CaseResult): void {
+  console.log(row(
+    result.name,
+    String(result.connections),
+    formatShare(result.share),
+    String(result.early),
+    String(result.lostPackets),
+    result.seconds.toFixed(1),
+    result.tcpcopyCpuSeconds.toFixed(2),
+    result.interceptCpuSeconds.toFixed(2),
+  ));
+  for (const problem of result.problems) console.log(`    ${problem}`);
+}
+
+/** Percent with one decimal, rounded down: 100 % only when it is. */
+export function formatShare(share: number): string {
+  return `${(Math.floor(share * 1000) / 10).toFixed(1)} %`;
+}
+
+async function saveLogs(directory: string, target: string, result?: ReplayResult): Promise<void> {
+  await Deno.mkdir(target, { recursive: true });
+  for await (const entry of Deno.readDir(directory)) {
+    if (entry.isFile) await Deno.copyFile(`${directory}/${entry.name}`, `${target}/${entry.name}`);
+  }
+  for (const [name, text] of Object.entries(result?.logs ?? {})) {
+    await Deno.writeTextFile(`${target}/${name.replaceAll(/[^\w.-]/g, "-")}.out`, text);
+  }
+}
+
+async function main(values: Map<string, string>): Promise<boolean> {
+  const chosen = chooseCases(values);
+  const keepLogs = values.get("keep-logs");
+  let isAllRight = true;
+  if (!values.has("json")) console.log(heading());
+  for (let round = 0; round < numberArgument(values, "repeat", 1); round++) {
+    for (const made of chosen) {
+      // On the sandbox's own tmpfs: gone with it.
+      const directory = await Deno.makeTempDir({ dir: "/run" });
+      try {
+        const [result, replay] = await runCase(made, directory);
+        if (values.has("json")) console.log(JSON.stringify(result));
+        else printResult(result);
+        if (keepLogs) await saveLogs(directory, `${keepLogs}/${made.name}-${round}`, replay);
+        isAllRight &&= result.share >= (made.nginx ? 0.999 : 1) && result.problems.length === 0;
+      } finally {
+        await Deno.remove(directory, { recursive: true });
+      }
+    }
+  }
+  return isAllRight;
+}
+
+function chooseCases(values: Map<string, string>): Case[] {
+  const names = values.get("case") === "all"
+    ? [...cases.keys()]
+    : (values.get("case") ?? "").split(",").filter((name) => name !== "");
+  if (names.length === 0) throw new Error("--case NAME is missing; --list shows the names");
+  return names.map((name) => {
+    const made = cases.get(name);
+    if (made === undefined) throw new Error(`unknown case "${name}"; --list shows the names`);
+    return changed(made, values);
+  });
+}
+
+async function start(): Promise<number> {
+  const values = parseArguments(Deno.args, options, switches);
+  if (values.has("list")) {
+    for (const made of cases.values()) console.log(`${made.name.padEnd(22)}${made.title}`);
+    return 0;
+  }
+  chooseCases(values);
+  if (!isInside()) return await runInside(new URL(import.meta.url).pathname, Deno.args);
+  watchParent(async () => await openLab?.close());
+  return await main(values) ? 0 : 1;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await start());
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    Deno.exit(2);
+  }
+}
