@@ -3,9 +3,13 @@
  * for example a folder: `deno task test test/session`.
  */
 
+import { environment } from "./setup/environment.ts";
+
 const argv = Deno.args.length > 0 ? Deno.args : ["test/"];
 const child = new Deno.Command(Deno.execPath(), {
   args: ["test", "-A", "--quiet", ...argv],
+  // What `setup` has put into the checkout's cache is found there.
+  env: environment(),
   stdin: "null",
   stdout: "piped",
   stderr: "inherit",

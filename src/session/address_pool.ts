@@ -12,7 +12,9 @@ export const RECENTLY_CLOSED = 0x40000000;
 
 const FIRST_PORT = 1024;
 const PORTS = 65536 - FIRST_PORT;
-const PROBES_PER_ADDRESS = 64;
+/** Ports looked at for one that is free, and then for one that was in use until shortly. */
+const FREE_PROBES = 64;
+const CLOSED_PROBES = 2048;
 
 /** Chooses four-tuples towards the targets. */
 export class AddressPool {
@@ -52,14 +54,14 @@ export class AddressPool {
   #chooseOn(address: number, clientPort: number, copy: number, target: number): boolean {
     const keeps = copy === 0 || this.#addresses.length > copy;
     if (keeps && this.#take(address, clientPort, target, -1)) return true;
-    for (let i = 0; i < PROBES_PER_ADDRESS; i++) {
+    for (let i = 0; i < FREE_PROBES; i++) {
       // A stride that shares no factor with the number of ports visits every one of them.
       this.#cursor = (this.#cursor + 7919) % PORTS;
       if (this.#take(address, FIRST_PORT + this.#cursor, target, -1)) return true;
     }
     // Everything probed was in use until shortly: the target's TIME-WAIT accepts a newer SYN.
     if (keeps && this.#take(address, clientPort, target, RECENTLY_CLOSED)) return true;
-    for (let i = 0; i < PORTS; i++) {
+    for (let i = 0; i < CLOSED_PROBES; i++) {
       this.#cursor = (this.#cursor + 7919) % PORTS;
       if (this.#take(address, FIRST_PORT + this.#cursor, target, RECENTLY_CLOSED)) return true;
     }

@@ -8,10 +8,14 @@
 import { formatCount } from "../../src/observe/report.ts";
 import { watchParent } from "../lab/enter.ts";
 import { Lab } from "../lab/hosts.ts";
+import { pause } from "../lab/programs.ts";
 import { ExitCode } from "./exit_code.ts";
 import { Replays } from "./replay.ts";
 import { Screen } from "./screen.ts";
 import { percent, type Result, table } from "./table.ts";
+
+/** How long an interrupt may take from one process to the next. */
+const INTERRUPT_MS = 200;
 
 const screen = new Screen();
 
@@ -21,14 +25,17 @@ async function phase<T>(
   doing: string,
   work: (update: (text: string) => void) => Promise<T>,
   done: (result: T) => string,
+  isGood: (result: T) => boolean = () => true,
 ): Promise<T> {
   const line = screen.phase(name);
   line.update(doing);
   try {
     const result = await work((text) => line.update(text));
-    line.done(done(result));
+    line.done(done(result), isGood(result));
     return result;
   } catch (error) {
+    // At a terminal an interrupt reaches every process here; if this is one, it ends this one too.
+    await pause(INTERRUPT_MS);
     line.done("failed", false);
     throw error;
   }
@@ -55,12 +62,14 @@ async function demonstrate(): Promise<boolean> {
       "the clients ask online, tcpcopy replays to the target",
       (update) => replays.live((online, target) => update(progress("online", online, target))),
       ({ comparison: c }) => progress("online", c.requestsOnline, c.requestsTarget),
+      isWhole,
     );
     const offline = await phase(
       "offline",
-      "playing the recording of these requests, twice as fast",
+      "playing the recording of these requests",
       (update) => replays.offline((online, target) => update(progress("recorded", online, target))),
       ({ comparison: c }) => progress("recorded", c.requestsOnline, c.requestsTarget),
+      isWhole,
     );
     show([live, offline]);
     return conclude([live, offline], replays);
@@ -74,6 +83,11 @@ function progress(whence: string, online: number, target: number): string {
   return `requests: ${formatCount(online)} ${whence}, ${formatCount(target)} on the target`;
 }
 
+/** Whether every connection there was arrived byte-exact. */
+function isWhole({ comparison: { connections, exact } }: Result): boolean {
+  return connections > 0 && exact === connections;
+}
+
 function show(results: readonly Result[]): void {
   screen.print();
   const [heading, ...lines] = table(results, screen.width, screen.micro);
@@ -83,7 +97,8 @@ function show(results: readonly Result[]): void {
   screen.paragraph(
     "Latency: from the last packet of a request to the first packet of its answer, at the server's " +
       "own network card by the kernel's clock; the same measure on both. CPU: user and system time " +
-      "of the program, per request and as a share of one core.",
+      "of the program, per request and as a share of one core; per request it falls as the rate " +
+      "rises, because packets are then handled in batches.",
     "",
     "dim",
   );
@@ -91,10 +106,7 @@ function show(results: readonly Result[]): void {
 
 /** The verdict; true when all is well. */
 function conclude(results: readonly Result[], replays: Replays): boolean {
-  const isWhole = results.every(({ comparison }) =>
-    comparison.exact === comparison.connections && comparison.connections > 0
-  );
-  const isGood = isWhole && replays.problems.length === 0;
+  const isGood = results.every(isWhole) && replays.problems.length === 0;
   const { connections } = results[0].comparison;
   const shares = results.map(({ name, comparison: { exact } }) =>
     `${name} ${formatCount(exact)} of ${formatCount(connections)} connections byte-exact ` +

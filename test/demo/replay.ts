@@ -78,6 +78,7 @@ export class Replays {
     await ask(this.#clients, "start");
     let drainMs = 0;
     for (;;) {
+      for (const meter of Object.values(meters)) meter.look();
       const [online, target] = await this.#statuses();
       onProgress(online.requests, target.requests);
       const isOver = this.#clients.status !== undefined;
@@ -85,7 +86,6 @@ export class Replays {
       if (isOver && (drainMs += POLL_MS) > DRAIN_MS) break;
       await pause(POLL_MS);
     }
-    for (const meter of Object.values(meters)) meter.look();
     await pause(STRAGGLER_MS);
     this.#checkClients();
     this.#recorded = await ask<ConnectionReport[]>(this.#online.application, "report");

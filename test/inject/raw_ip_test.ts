@@ -221,7 +221,7 @@ Deno.test({
         output,
       );
     }
-    assert.equal(results[0].most, 20);
+    assert.ok(results[0].most > 10 && results[0].most <= 20, output);
     assert.ok(results[1].most > 40 && results[1].most < 150, output);
   },
 });

@@ -71,7 +71,7 @@ export const TARGET_ADDRESS = 0xc6120201 | 0; // 198.18.2.1
 export const TARGET_PORT = 8080;
 export const ONLINE_PORT = 80;
 
-const THEMES: readonly [Theme, number][] = [
+export const THEMES: readonly [Theme, number][] = [
   ["clean", 14],
   ["disturbed capture", 10],
   ["lossy network", 14],
