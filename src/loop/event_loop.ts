@@ -48,7 +48,7 @@ const IDLE_AFTER_MS = 20;
 /** The longest wait on a thread. Bounds what a timer source loses that changes outside a turn. */
 const IDLE_WAIT_MS = 100;
 /** How long Deno's event loop may go without a turn: its promises and finished file operations. */
-const YIELD_EVERY_MS = 1;
+const YIELD_EVERY_MS = 5;
 /** How long Deno's event loop may go without asking the kernel for sockets and signals. */
 const THREAD_WAIT_EVERY_MS = 10;
 

@@ -126,7 +126,10 @@ export class Lab {
       ...hostNames.map((host) => `link set ${portOf(host)} master br0 up`),
     ]);
     const switchPorts = hostNames.map(portOf);
-    await inNamespace("switch", noIpv6 + (options.offloads ? "" : offloadsOff(switchPorts)));
+    await inNamespace(
+      "switch",
+      noIpv6 + plainSwitch + (options.offloads ? "" : offloadsOff(switchPorts)),
+    );
     for (const host of hostNames) {
       await inNamespace(
         host,
@@ -223,6 +226,13 @@ function portOf(host: HostName): string {
 }
 
 const noIpv6 = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done\n";
+
+/** Where the bridge can hand packets to iptables it does not: a switch has no such thing. */
+const plainSwitch = `
+if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
+  echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables
+fi
+`;
 
 /** A new namespace takes some values from the machine: what matters is set. */
 const kernelSettings = `

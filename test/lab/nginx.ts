@@ -106,6 +106,18 @@ async function drain(online: RequestCounter, target: RequestCounter): Promise<[n
   }
 }
 
+/** What a run under wrk cost, besides what the table shows. */
+export interface NginxFigures {
+  /** Share of the requests that had reached the target when the load ended. */
+  shareAtEnd: number;
+  /** Requests a second online. */
+  requestsPerSecond: number;
+  /** Packets the target received for each request. */
+  packetsPerRequest: number;
+  tcpcopyPeakBytes: number;
+  interceptPeakBytes: number;
+}
+
 /**
  * Loads the online nginx with wrk while it is replayed to the target's.
  *
@@ -116,10 +128,10 @@ export async function runNginx(
   plan: Case["plan"],
   load: { closes: boolean; connections: number; seconds: number },
   directory: string,
-): Promise<Omit<CaseResult, "name" | "lostPackets">> {
+): Promise<Omit<CaseResult, "name" | "lostPackets"> & NginxFigures> {
   requirePrograms(["nginx", "wrk"]);
   const [, online] = await startNginx(lab, "online", directory);
-  const [, target] = await startNginx(lab, "target", directory);
+  const [targetNginx, target] = await startNginx(lab, "target", directory);
   const intercept = await startIntercept(
     lab,
     plan.intercept ?? "ours",
@@ -134,6 +146,7 @@ export async function runNginx(
     waitUntilReady: true,
   });
   const startMs = performance.now();
+  const packetsBefore = targetNginx.receivedPackets();
   const wrk = lab.spawn("client", [
     ...["wrk", "-t", "1", "-c", String(load.connections), "-d", `${load.seconds}s`],
     ...(load.closes ? ["-H", "Connection: close"] : []),
@@ -141,6 +154,7 @@ export async function runNginx(
   ], { name: "wrk" });
   const { code } = await wrk.ended;
   const problems = code === 0 ? [] : [`wrk ended with code ${code}: ${wrk.lastLines(3)}`];
+  const loadSeconds = (performance.now() - startMs) / 1000;
   const atEnd = await target.read() / await online.read();
   const [onlineCount, targetCount] = await drain(online, target);
   const seconds = (performance.now() - startMs) / 1000;
@@ -151,6 +165,8 @@ export async function runNginx(
         `(${Math.floor(atEnd * 100)} % when the load ended)`,
     );
   }
+  const packets = targetNginx.receivedPackets() - packetsBefore;
+  const peakBytes = [tcpcopy.peakMemoryBytes(), intercept.peakMemoryBytes()];
   const cpuSeconds = [tcpcopy.cpuSeconds(), intercept.cpuSeconds()];
   for (const process of [tcpcopy, intercept]) {
     if (process.status !== undefined) {
@@ -166,5 +182,10 @@ export async function runNginx(
     tcpcopyCpuSeconds: cpuSeconds[0],
     interceptCpuSeconds: cpuSeconds[1],
     problems,
+    shareAtEnd: Math.min(1, atEnd),
+    requestsPerSecond: onlineCount / loadSeconds,
+    packetsPerRequest: packets / Math.max(1, targetCount),
+    tcpcopyPeakBytes: peakBytes[0],
+    interceptPeakBytes: peakBytes[1],
   };
 }

@@ -111,6 +111,23 @@ export class LabProcess {
     }
   }
 
+  /** Most memory it has had resident so far, bytes; 0 when it has ended. */
+  peakMemoryBytes(): number {
+    try {
+      const status = Deno.readTextFileSync(`/proc/${this.pid}/status`);
+      return Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return 0;
+      throw error;
+    }
+  }
+
+  /** Packets its host has received on eth0 so far. */
+  receivedPackets(): number {
+    const counters = Deno.readTextFileSync(`/proc/${this.pid}/net/dev`);
+    return Number(/eth0:\s*\d+\s+(\d+)/.exec(counters)?.[1] ?? 0);
+  }
+
   /** Sends it a signal, if it still runs. */
   signal(signal: Deno.Signal): void {
     if (this.status !== undefined) return;

@@ -36,8 +36,8 @@ export interface ReplayPlan {
    */
   mode?: "live" | "offline" | "join";
   joinAfterMs?: number;
-  /** Records what passes the target's wire in `directory`/target.pcap, for people to look at. */
-  recordTarget?: boolean;
+  /** Records what passes these hosts' wires in `directory`/HOST.pcap. */
+  record?: readonly ("online" | "target")[];
   /** Kills intercept when this share of the online requests has reached the target. */
   restartIntercept?: { afterShare: number; downMs: number };
   /** The drain ends when nothing has changed on the target for so long… */
@@ -93,16 +93,17 @@ class Replay {
     const mode = this.#plan.mode ?? "live";
     this.#online = await this.#startServer("online");
     this.#target = await this.#startServer("target");
-    const recorder = this.#plan.recordTarget
-      ? await this.#startTcpdump("target", `${this.#plan.directory}/target.pcap`)
-      : undefined;
+    const recorders: LabProcess[] = [];
+    for (const host of this.#plan.record ?? []) {
+      recorders.push(await this.#startTcpdump(host, `${this.#plan.directory}/${host}.pcap`));
+    }
     const startMs = performance.now();
     if (mode === "offline") await this.#runOffline();
     else await this.#runLive(mode === "join");
     await this.#drain();
     const totalSeconds = (performance.now() - startMs) / 1000;
     await this.#stopPrograms();
-    if (recorder !== undefined) await stopTcpdump(recorder);
+    for (const recorder of recorders) await stopTcpdump(recorder);
     for (const server of [this.#target, this.#online]) await this.#end(server);
     const [online, target] = [this.#report("online"), this.#report("target")];
     const turns = this.#summaries.reduce((total, s) => total + s.requests, 0);

@@ -73,7 +73,7 @@ function changed(made: Case, values: Map<string, string>): Case {
     plan: {
       ...plan,
       workloads: plan.workloads.map((workload) => scaled(workload, factor)),
-      recordTarget: values.has("record"),
+      record: values.has("record") ? ["target"] : [],
       tcpcopy: maker("tcpcopy"),
       intercept: maker("intercept"),
       tcpcopyArgs: [...plan.tcpcopyArgs ?? [], ...words(values.get("tcpcopy-args"))],
