@@ -46,6 +46,8 @@ export type { CaptureSource, CaptureStats, PacketHandler } from "./src/capture/s
 export { PcapDeviceCapture, type PcapDeviceOptions } from "./src/capture/pcap_device.ts";
 export { CaptureFileError, PcapFileReader } from "./src/capture/pcap_file.ts";
 export { RawSocketCapture, type RawSocketCaptureOptions } from "./src/capture/raw_socket.ts";
+export { RingCapture, type RingDestinations, type RingDevice } from "./src/capture/ring.ts";
+export { LinkInjector, type LinkInjectorOptions } from "./src/inject/link.ts";
 export { RawIpInjector, type RawIpInjectorOptions } from "./src/inject/raw_ip.ts";
 export { SystemError } from "./ffi/errno.ts";
 

@@ -154,6 +154,9 @@ const SYMBOLS = {
     parameters: ["i32", /* sockfd */ "usize", /* msgvec */ "u32", /* vlen */ "i32" /* flags */],
     result: "i32",
   },
+  /** unsigned int if_nametoindex(const char *ifname) */
+  if_nametoindex: { parameters: ["buffer" /* ifname */], result: "u32" },
+
   /** int setgroups(size_t size, const gid_t *list) */
   setgroups: { parameters: ["usize", /* size */ "usize" /* list */], result: "i32" },
   /** int setresgid(gid_t rgid, gid_t egid, gid_t sgid) */

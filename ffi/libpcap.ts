@@ -13,6 +13,8 @@ const SYMBOLS = {
     parameters: ["buffer", /* fname */ "u32", /* precision */ "usize" /* errbuf */],
     result: "pointer",
   },
+  /** pcap_t *pcap_open_dead(int linktype, int snaplen) */
+  pcap_open_dead: { parameters: ["i32", /* linktype */ "i32" /* snaplen */], result: "pointer" },
   /** int pcap_set_snaplen(pcap_t *p, int snaplen) */
   pcap_set_snaplen: { parameters: ["pointer", /* p */ "i32" /* snaplen */], result: "i32" },
   /** int pcap_set_promisc(pcap_t *p, int promisc) */

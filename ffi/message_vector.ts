@@ -82,6 +82,18 @@ export class MessageVector {
     this.#words[(this.#destinations + index * SOCKADDR_IN_BYTES + 4) >>> 2] = word;
   }
 
+  /**
+   * Gives a message a destination that stands elsewhere in native memory.
+   *
+   * @param address of a struct sockaddr_…, below 2^53
+   */
+  setDestinationAt(index: number, address: number, lengthBytes: number): void {
+    const word = (this.#headers + index * MMSGHDR_BYTES) >>> 2;
+    this.#words[word + (MSG_NAME >>> 2)] = address;
+    this.#words[word + (MSG_NAME >>> 2) + 1] = address / 0x1_0000_0000;
+    this.#words[word + (MSG_NAMELEN >>> 2)] = lengthBytes;
+  }
+
   /** How many bytes of a message the last call moved. */
   lengthOf(index: number): number {
     return this.#words[(this.#headers + index * MMSGHDR_BYTES + MSG_LEN) >>> 2];

@@ -10,7 +10,7 @@
 import { Arena } from "./arena.ts";
 import { type Libc, libc } from "./libc.ts";
 import { cText, type Libpcap, readText } from "./libpcap.ts";
-import { trySetOption } from "./socket.ts";
+import { type FilterInstruction, trySetOption } from "./socket.ts";
 
 /** Results of `next`: a packet, none now, an error, the end of the file. */
 export const PCAP_PACKET = 1;
@@ -75,6 +75,52 @@ export function pcapDevices(lib: Libpcap): string[] {
   } finally {
     memory.free();
   }
+}
+
+/**
+ * Compiles a filter expression (pcap-filter(7)) without a capture.
+ *
+ * @param linkType what the packets will begin with: a DLT_ value
+ * @param snapLength what the program returns for a packet that matches: how much of it to keep
+ * @throws PcapOpenError with libpcap's text when the expression is refused
+ */
+export function compileFilter(
+  lib: Libpcap,
+  expression: string,
+  linkType: number,
+  snapLength: number,
+): FilterInstruction[] {
+  const text = cText(expression);
+  const pcap = lib.pcap_open_dead(linkType, snapLength);
+  if (pcap === null) throw new PcapOpenError("libpcap has no memory left");
+  const memory = new Arena(PACKET);
+  try {
+    const program = memory.addressAt(PROGRAM);
+    if (lib.pcap_compile(pcap, program, text, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+      throw new PcapOpenError(readText(lib.pcap_geterr(pcap)));
+    }
+    const instructions = readProgram(memory.view);
+    lib.pcap_freecode(program);
+    return instructions;
+  } finally {
+    lib.pcap_close(pcap);
+    memory.free();
+  }
+}
+
+/** Copies the instructions of the struct bpf_program at PROGRAM. */
+function readProgram(view: DataView): FilterInstruction[] {
+  const count = view.getUint32(PROGRAM, true);
+  const pointer = Deno.UnsafePointer.create(view.getBigUint64(PROGRAM + 8, true));
+  if (pointer === null) return [];
+  const fields = new Deno.UnsafePointerView(pointer);
+  // struct bpf_insn: u_short code, u_char jt, u_char jf, bpf_u_int32 k.
+  return Array.from({ length: count }, (_, index): FilterInstruction => [
+    fields.getUint16(8 * index),
+    fields.getUint8(8 * index + 2),
+    fields.getUint8(8 * index + 3),
+    fields.getUint32(8 * index + 4),
+  ]);
 }
 
 /** A `pcap_t` with its memory. To be closed by whoever opened it. */

@@ -28,6 +28,13 @@ export function parseAddress(text: string, where: string): number {
   return address;
 }
 
+/** Refuses what is no address of a single host: 0.0.0.0/8, multicast, reserved and broadcast. */
+function assertUnicast(address: number, where: string): void {
+  const network = address >>> 24;
+  if (network >= 1 && network < 224) return;
+  throw new UsageError(`${where}: ${formatIpv4(address)} is not the address of a host`);
+}
+
 const TRANSFER_FORM = "[onlineIP:]onlinePort-targetIP:targetPort, for example 80-192.0.2.10:8080";
 
 /**
@@ -54,6 +61,8 @@ export function parseTransfers(text: string): Transfer[] {
       targetAddress: parseAddress(target[0], where),
       targetPort: parsePort(target[1], where),
     };
+    if (transfer.onlineAddress !== undefined) assertUnicast(transfer.onlineAddress, where);
+    assertUnicast(transfer.targetAddress, where);
     if (
       transfer.onlineAddress === transfer.targetAddress &&
       transfer.onlinePort === transfer.targetPort
@@ -76,6 +85,7 @@ export function parseClientAddresses(text: string): Int32Array {
   const addresses = new Set<number>();
   for (const item of splitList(text, "-c", CLIENT_FORM)) {
     for (const address of expandClientRange(item)) {
+      assertUnicast(address, `-c ${item}`);
       addresses.add(address);
       if (addresses.size > MAX_CLIENT_ADDRESSES) {
         throw new UsageError(

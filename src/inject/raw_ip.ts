@@ -78,22 +78,26 @@ export class RawIpInjector implements PacketSink {
   /** The send buffer the kernel granted; less than asked for without CAP_NET_ADMIN. */
   readonly sendBufferBytes: number;
 
+  /** Message slots: a ring. A slot belongs to a packet from `commit` until the kernel has it. */
+  protected readonly slots: number;
+  /** The memory the packets stand in. */
+  protected readonly memory: Arena;
+
   readonly #fd: number;
   readonly #loop: EventLoop | undefined;
-  readonly #memory: Arena;
   readonly #messages: MessageVector;
+  readonly #headroomBytes: number;
   /** Start of the packets' memory in the arena, and its length. */
   readonly #dataOffset: number;
   readonly #dataBytes: number;
   /** The arena's memory as 32-bit words, to copy destination addresses. */
   readonly #words: Uint32Array;
 
-  /** Message slots: a ring. Slot `head` leaves next; `count` slots from there are taken. */
-  readonly #slots: number;
-  /** Per slot, where its packet begins, counted from the start of the packets' memory. */
-  readonly #starts: Int32Array;
+  /** Slot `head` leaves next; `count` slots from there are taken. */
   #head = 0;
   #count = 0;
+  /** Per slot, where its packet begins, counted from the start of the packets' memory. */
+  readonly #starts: Int32Array;
   /** Where the next packet may begin: a ring too, but no packet wraps around. */
   #writeAt = 0;
   /** What `reserve` gave last, or -1 once it was committed. */
@@ -109,35 +113,40 @@ export class RawIpInjector implements PacketSink {
   #retryScheduled = false;
   #closed = false;
 
-  /** @throws SystemError, EPERM without root or CAP_NET_RAW */
-  constructor(options: RawIpInjectorOptions = {}) {
-    this.#slots = options.queuePackets ?? 1024;
+  /**
+   * @param headroomBytes room in front of each packet that a subclass may write, a multiple of 16
+   * @throws SystemError, EPERM without root or CAP_NET_RAW
+   */
+  constructor(options: RawIpInjectorOptions = {}, headroomBytes = 0) {
+    this.slots = options.queuePackets ?? 1024;
     const queueBytes = options.queueBytes ?? 2 << 20;
-    if (this.#slots < 1 || queueBytes < MAX_PACKET_BYTES) {
+    const minBytes = MAX_PACKET_BYTES + headroomBytes;
+    if (this.slots < 1 || queueBytes < minBytes) {
       throw new RangeError(
-        `The inject queue holds at least 1 packet and ${MAX_PACKET_BYTES} bytes, ` +
-          `not ${this.#slots} and ${queueBytes}.`,
+        `The inject queue holds at least 1 packet and ${minBytes} bytes, ` +
+          `not ${this.slots} and ${queueBytes}.`,
       );
     }
     this.#loop = options.loop;
+    this.#headroomBytes = headroomBytes;
     this.#fd = openSocket(AF_INET, SOCK_RAW, IPPROTO_RAW, "packet injection");
     try {
       // The socket is for sending: nothing is ever to pile up in its receive queue.
       attachFilter(this.#fd, DROP_ALL_FILTER, "packet injection");
       this.sendBufferBytes = setSendBuffer(this.#fd, options.sendBufferBytes ?? 4 << 20);
       this.#dataBytes = Math.ceil(queueBytes / ALIGN_BYTES) * ALIGN_BYTES;
-      const overhead = MessageVector.bytesFor(this.#slots) + 2 * ALIGN_BYTES;
-      this.#memory = new Arena(this.#dataBytes + overhead);
+      const overhead = MessageVector.bytesFor(this.slots) + 2 * ALIGN_BYTES;
+      this.memory = new Arena(this.#dataBytes + overhead);
     } catch (error) {
       closeFd(this.#fd);
       throw error;
     }
-    this.#messages = new MessageVector(this.#memory, this.#slots, true);
-    this.#dataOffset = this.#memory.allocate(this.#dataBytes, ALIGN_BYTES);
-    this.#starts = new Int32Array(this.#slots);
-    this.bytes = this.#memory.bytes;
-    this.view = this.#memory.view;
-    this.#words = new Uint32Array(this.bytes.buffer, 0, this.#memory.sizeBytes >>> 2);
+    this.#messages = new MessageVector(this.memory, this.slots, true);
+    this.#dataOffset = this.memory.allocate(this.#dataBytes, ALIGN_BYTES);
+    this.#starts = new Int32Array(this.slots);
+    this.bytes = this.memory.bytes;
+    this.view = this.memory.view;
+    this.#words = new Uint32Array(this.bytes.buffer, 0, this.memory.sizeBytes >>> 2);
   }
 
   /**
@@ -152,10 +161,11 @@ export class RawIpInjector implements PacketSink {
         `An IPv4 packet has ${IPV4_HEADER_BYTES} to ${MAX_PACKET_BYTES} bytes, not ${maxBytes}.`,
       );
     }
-    let at = this.#findRoom(maxBytes);
+    const room = this.#headroomBytes + maxBytes;
+    let at = this.#findRoom(room);
     if (at < 0 && !this.#blocked) {
       this.flush();
-      at = this.#findRoom(maxBytes);
+      at = this.#findRoom(room);
     }
     this.#reservedAt = at;
     if (at < 0) {
@@ -163,7 +173,7 @@ export class RawIpInjector implements PacketSink {
       return -1;
     }
     this.#reservedBytes = maxBytes;
-    return this.#dataOffset + at;
+    return this.#dataOffset + this.#headroomBytes + at;
   }
 
   /** Queues the packet that was written at the offset `reserve` gave last. */
@@ -178,13 +188,15 @@ export class RawIpInjector implements PacketSink {
     }
     this.#reservedAt = -1;
     let slot = this.#head + this.#count;
-    if (slot >= this.#slots) slot -= this.#slots;
-    const offset = this.#dataOffset + start;
-    this.#messages.setBuffer(slot, this.#memory.address + offset, lengthBytes);
+    if (slot >= this.slots) slot -= this.slots;
+    const offset = this.#dataOffset + this.#headroomBytes + start;
+    this.#messages.setBuffer(slot, this.memory.address + offset, lengthBytes);
     this.#messages.setDestinationWord(slot, this.#words[(offset + IPV4_DESTINATION) >>> 2]);
     this.#starts[slot] = start;
     this.#count++;
-    this.#writeAt = (start + lengthBytes + ALIGN_BYTES - 1) & -ALIGN_BYTES;
+    const end = start + this.#headroomBytes + lengthBytes;
+    this.#writeAt = (end + ALIGN_BYTES - 1) & -ALIGN_BYTES;
+    this.queued(slot, offset, lengthBytes);
   }
 
   /** Sends what waits, as far as the kernel takes it. Never waits itself. */
@@ -216,13 +228,25 @@ export class RawIpInjector implements PacketSink {
     this.#closed = true;
     this.#send();
     closeFd(this.#fd);
-    this.#memory.free();
+    this.memory.free();
   }
 
-  /** Where a packet of up to `maxBytes` can begin, or -1. */
+  /** A packet of `lengthBytes` was put into the slot; it begins at `offset`. */
+  protected queued(_slot: number, _offset: number, _lengthBytes: number): void {}
+
+  /**
+   * Sends packets from slot `first` on, at most `count`.
+   *
+   * @returns how many left (1 or more); or, when the first one failed, its negative error number
+   */
+  protected transmit(first: number, count: number): number {
+    return this.#messages.send(this.#fd, first, count);
+  }
+
+  /** Where a packet of up to `maxBytes`, with its headroom, can begin, or -1. */
   #findRoom(maxBytes: number): number {
     if (this.#count === 0) return 0;
-    if (this.#count === this.#slots) return -1;
+    if (this.#count === this.slots) return -1;
     const first = this.#starts[this.#head];
     if (this.#writeAt > first) {
       if (this.#dataBytes - this.#writeAt >= maxBytes) return this.#writeAt;
@@ -234,7 +258,7 @@ export class RawIpInjector implements PacketSink {
 
   #pop(count: number): void {
     this.#head += count;
-    if (this.#head >= this.#slots) this.#head -= this.#slots;
+    if (this.#head >= this.slots) this.#head -= this.slots;
     this.#count -= count;
   }
 
@@ -243,8 +267,8 @@ export class RawIpInjector implements PacketSink {
     let interrupted = 0;
     while (this.#count > 0) {
       // Slots wrap around; a system call takes those up to the end of the array.
-      const run = Math.min(this.#count, this.#slots - this.#head, MAX_MESSAGES_PER_CALL);
-      const result = this.#messages.send(this.#fd, this.#head, run);
+      const run = Math.min(this.#count, this.slots - this.#head, MAX_MESSAGES_PER_CALL);
+      const result = this.transmit(this.#head, run);
       this.#sendCalls++;
       if (result > 0) {
         this.#sent += result;

@@ -3,7 +3,7 @@
 import { merge, object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
-import { integer, string } from "@optique/core/valueparser";
+import { choice, integer, string } from "@optique/core/valueparser";
 import { parsePort } from "../cli/addresses.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { UsageError } from "../cli/fatal.ts";
@@ -14,6 +14,8 @@ import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 export interface InterceptOptions {
   devices: string[];
   filter: string;
+  /** How packets are captured. */
+  capture: "pcap" | "ring";
   bindAddress: number;
   port: number;
   maxCombined: number;
@@ -33,6 +35,13 @@ const capture = object("Capture", {
         message`What the responses are, in the language of pcap-filter(7), for example "src host 198.18.0.2 and src port 8080".`,
     }),
     "tcp",
+  ),
+  way: withDefault(
+    option("--capture", choice(["pcap", "ring"], { metavar: "WAY" }), {
+      description:
+        message`How packets are captured: "pcap", by libpcap; "ring", through memory shared with the kernel; libpcap then only compiles the filter, which cannot ask for VLANs, and "any" means IPv4 only.`,
+    }),
+    "pcap",
   ),
   buffer: withDefault(
     option("--buffer", integer({ min: 1, max: 2047, metavar: "MB" }), {
@@ -90,6 +99,7 @@ export async function readOptions(): Promise<InterceptOptions> {
   return {
     devices,
     filter: given.filter,
+    capture: given.way,
     bindAddress: given.bind === undefined ? 0 : await resolveIpv4(given.bind, "-b"),
     port: given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p"),
     maxCombined: given.maxCombined,

@@ -6,6 +6,8 @@
 import type { Logger } from "@logtape/logtape";
 import { dropRoot } from "../../ffi/privileges.ts";
 import { PcapDeviceCapture } from "../capture/pcap_device.ts";
+import { RingCapture } from "../capture/ring.ts";
+import type { CaptureSource } from "../capture/source.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { formatCount } from "../observe/report.ts";
@@ -16,6 +18,8 @@ import { Packet, ParseResult } from "../wire/packet.ts";
 export interface RelayOptions {
   devices: readonly string[];
   filter: string;
+  /** By libpcap, or through a packet ring. */
+  capture: "pcap" | "ring";
   /** Address to listen on, int32; 0 for all. */
   bindAddress: number;
   port: number;
@@ -28,13 +32,16 @@ export interface RelayOptions {
 }
 
 const REPORT_EVERY_MS = 30_000;
-/** Link header with tags, IPv4 header with options, TCP header with options. */
-const SNAP_LENGTH = 192;
+/**
+ * Link header with tags (22), IPv4 header with options (60), TCP header with options (60), and not
+ * more than fits 256 bytes in a packet ring.
+ */
+const SNAP_LENGTH = 176;
 
 export class Relay {
   readonly loop = new EventLoop();
   readonly #server: TunnelServer;
-  readonly #captures: PcapDeviceCapture[] = [];
+  readonly #captures: CaptureSource[] = [];
   readonly #packet = new Packet();
   readonly #log: Logger;
   #unusable = 0;
@@ -44,16 +51,7 @@ export class Relay {
     const log = options.log;
     this.#log = log;
     for (const device of options.devices) {
-      const capture = new PcapDeviceCapture({
-        device,
-        filter: options.filter,
-        snapLength: SNAP_LENGTH,
-        bufferBytes: options.bufferBytes,
-        immediate: true,
-        libpcapPath: options.libpcapPath,
-      });
-      if (capture.warning !== undefined) log.warn(`${device}: ${capture.warning}`);
-      this.#captures.push(capture);
+      this.#captures.push(openCapture(device, options));
     }
     this.#server = new TunnelServer({
       loop: this.loop,
@@ -124,4 +122,13 @@ export class Relay {
   stop(): void {
     this.loop.stop();
   }
+}
+
+function openCapture(device: string, options: RelayOptions): CaptureSource {
+  const { filter, bufferBytes, libpcapPath } = options;
+  const shared = { device, filter, snapLength: SNAP_LENGTH, bufferBytes, libpcapPath };
+  if (options.capture === "ring") return RingCapture.onDevice(shared);
+  const capture = new PcapDeviceCapture({ ...shared, immediate: true });
+  if (capture.warning !== undefined) options.log.warn(`${device}: ${capture.warning}`);
+  return capture;
 }

@@ -36,9 +36,10 @@ export function openLog(options: LogOptions): Logger {
 function formatLine(program: string, record: LogRecord): string {
   const time = new Date(record.timestamp).toISOString().replace("T", " ").replace("Z", "");
   const level = record.level === "info" ? "" : `${record.level}: `;
-  const text = record.message.map((part) => typeof part === "string" ? part : String(part)).join(
-    "",
-  );
+  // Lines are passed whole: braces in a file's name are no place-holders.
+  const text = typeof record.rawMessage === "string"
+    ? record.rawMessage
+    : record.message.map(String).join("");
   return `${time} ${program}: ${level}${text}\n`;
 }
 

@@ -72,6 +72,7 @@ function describeTroubles(figures: ReplayFigures): string[] {
   for (const [reason, count] of figures.unusable) add(count, `captured packets ${reason}`);
   for (const [code, count] of figures.injectErrors) add(count, `packets refused with ${code}`);
   add(counters.unsentPackets, "packets without room in the send queue");
+  add(counters.withoutPort, "times no source port was free (-c names too few addresses)");
   add(counters.truncatedSegments, "segments cut by the capture's snap length");
   add(counters.lostBytes, "bytes lost");
   add(counters.resets, "connections reset by the target");

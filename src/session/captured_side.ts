@@ -110,7 +110,7 @@ export class CapturedSide {
   }
 
   /**
-   * Takes a captured packet of the client (not a SYN).
+   * Takes a captured packet of the client; of a SYN the payload (RFC 7413), once it was begun with.
    *
    * @returns false when memory is used up
    */
@@ -141,7 +141,7 @@ export class CapturedSide {
 
   #acceptSegment(packet: Packet, acknowledgment: number, receiver: SegmentReceiver): boolean {
     const length = packet.payloadLength;
-    const right = (packet.sequence + length) | 0;
+    const right = (firstByte(packet) + length) | 0;
     this.#seenTo = seqMax(this.#seenTo, right);
     if (packet.flags & TcpFlag.Fin && this.#endSeen !== CapturedEnd.Fin) {
       this.resetAfterFin = this.#endSeen === CapturedEnd.Reset; // captured ahead of the FIN
@@ -220,7 +220,7 @@ export class CapturedSide {
     acknowledgment: number,
     receiver: SegmentReceiver,
   ): boolean {
-    const left = packet.sequence;
+    const left = firstByte(packet);
     const right = (left + length) | 0;
     if (seqLessEq(right, this.next)) {
       this.#counters.duplicateBytes += length;
@@ -341,4 +341,9 @@ export class CapturedSide {
     }
     if (this.#waiting === NONE) this.#waitingBytes = 0;
   }
+}
+
+/** Sequence number of a packet's first payload byte; a SYN comes before it. */
+function firstByte({ flags, sequence }: Packet): number {
+  return (flags & TcpFlag.Syn) === 0 ? sequence : (sequence + 1) | 0;
 }

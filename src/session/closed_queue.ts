@@ -42,6 +42,11 @@ export class ClosedQueue {
     this.#count++;
   }
 
+  /** Forgets all connections without a word. */
+  clear(): void {
+    this.#count = 0;
+  }
+
   /** Lets every connection go whose time has come. */
   expire(nowMs: number): void {
     while (this.#count > 0 && this.#expiresAtMs[this.#head] <= nowMs) this.#pop(true, nowMs);

@@ -36,6 +36,8 @@ export class SessionCounters {
   shortAnswers = 0;
   /** Sessions that could not keep the client's source port. */
   movedPorts = 0;
+  /** Connections that could not be opened because every source port was in use. */
+  withoutPort = 0;
   /** Sessions that began in mid-stream. */
   joined = 0;
   /** Connections left out by sampling. */

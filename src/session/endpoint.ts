@@ -225,6 +225,13 @@ export class TcpEndpoint {
       seqLessEq(this.releaseTo, this.sndMax);
   }
 
+  /** Bytes of the stream that the target has not acknowledged, sent or not. */
+  get unacknowledgedBytes(): number {
+    if (this.stream.head === NONE) return 0; // the FIN may be acknowledged, too
+    // A segment is held until its last byte is acknowledged.
+    return this.stream.bytes - Math.max(0, seqDiff(this.sndUna, this.stream.start));
+  }
+
   /** Whether the FIN has been sent. */
   get finSent(): boolean {
     return this.#finSent;
@@ -345,8 +352,9 @@ export class TcpEndpoint {
     if (seqLess(acknowledgment, this.sndUna)) return;
     const window = packet.window << this.#sendScale;
     const isUpdate = window !== this.#peerWindow;
+    // A segment sent again has an old sequence number, but what it acknowledges is news.
     if (
-      seqLess(this.#windowUpdateSeq, packet.sequence) ||
+      seqLess(this.sndUna, acknowledgment) || seqLess(this.#windowUpdateSeq, packet.sequence) ||
       (this.#windowUpdateSeq === packet.sequence &&
         seqLessEq(this.#windowUpdateAck, acknowledgment))
     ) {
@@ -434,7 +442,6 @@ export class TcpEndpoint {
       // Blocks at or below the cumulative acknowledgement report duplicates (RFC 2883).
       if (seqLess(this.sndUna, left) && seqLessEq(right, this.sndMax)) sacked.add(left, right);
     }
-    sacked.advance(this.sndUna);
   }
 
   #onDuplicateAcknowledgment(): void {
@@ -635,7 +642,11 @@ export class TcpEndpoint {
       }
       const segment = this.stream.find(this.#retransmitNext, NONE);
       if (segment === NONE) break;
-      const length = this.#pieceLength(segment, this.#retransmitNext);
+      // Of a segment that the window had cut, only what was sent.
+      const length = Math.min(
+        this.#pieceLength(segment, this.#retransmitNext),
+        seqDiff(this.sndMax, this.#retransmitNext),
+      );
       this.#sendPiece(this.#retransmitNext, segment, length, nowMs);
       this.#retransmitNext = (this.#retransmitNext + length) | 0;
       this.#retransmitBudget--;

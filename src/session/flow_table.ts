@@ -86,6 +86,12 @@ export class FlowTable {
     entries[hole * WORDS + 2] = -1;
   }
 
+  /** Removes every flow. */
+  clear(): void {
+    this.#entries.fill(-1);
+    this.#size = 0;
+  }
+
   #home(address: number, word: number): number {
     let hash = Math.imul(address, 0x9e3779b1) ^ Math.imul(word, 0x85ebca6b);
     hash ^= hash >>> 15;

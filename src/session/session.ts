@@ -113,6 +113,13 @@ export class Session implements SegmentReceiver {
     return this.endpoint.state !== EndpointState.Closed;
   }
 
+  /** Whether the client's connection was still open when it was heard last. */
+  get clientMayGoOn(): boolean {
+    const { end } = this.captured;
+    if (this.joining) return false;
+    return end === CapturedEnd.Open || end === CapturedEnd.Gap;
+  }
+
   /** The last segment held; a new one may share its block. */
   get tail(): number {
     return this.endpoint.stream.tail;
@@ -120,10 +127,11 @@ export class Session implements SegmentReceiver {
 
   // --------------------------------------------------------------------------- captured packets
 
-  /** Begins with the client's SYN. */
-  beginWithSyn(sequence: number, nowMs: number): void {
-    this.captured.startAfterSyn(sequence, nowMs);
+  /** Begins with the client's SYN, which may carry the first bytes (RFC 7413). */
+  beginWithSyn(packet: Packet, nowMs: number): void {
+    this.captured.startAfterSyn(packet.sequence, nowMs);
     this.#connectWanted = true;
+    if (packet.payloadLength > 0) this.onCaptured(packet, nowMs);
   }
 
   /** Begins in mid-stream, with a packet that may lie in the middle of a request. */
@@ -142,7 +150,7 @@ export class Session implements SegmentReceiver {
     this.onCaptured(packet, nowMs);
   }
 
-  /** Takes a captured packet of the client other than a SYN. */
+  /** Takes a captured packet of the client. */
   onCaptured(packet: Packet, nowMs: number): void {
     if (this.joining && !this.#findBoundary(packet, nowMs)) return;
     if (!this.captured.accept(packet, nowMs, this)) this.abort(Outcome.Shed, nowMs);
@@ -181,8 +189,10 @@ export class Session implements SegmentReceiver {
     stream.push(segment);
     if (this.#pendingTurn !== NONE) return;
     if ((store.flags[segment] & SegmentFlag.TurnStart) !== 0) this.#pendingTurn = segment;
-    else if (this.connected) this.endpoint.releaseTo = stream.end;
-    else {
+    else if (this.connected || this.endpoint.events !== 0) {
+      // Also while the end of the connection is still to be looked at: it decides about the turn.
+      this.endpoint.releaseTo = stream.end;
+    } else {
       // The rest of a turn whose beginning went down with the connection is of no use to anyone.
       this.#lose(store.length[segment]);
       stream.clear();
@@ -273,14 +283,15 @@ export class Session implements SegmentReceiver {
     if (!this.connected && !this.#serveDisconnected(nowMs)) return;
     if (this.#isOverdue(nowMs)) return;
     if (endpoint.state === EndpointState.Established) {
-      this.#releaseTurns(nowMs);
-      if (endpoint.peerFin && this.#pendingTurn !== NONE && endpoint.allAcknowledged) {
-        // The target closed early; what remains goes over a fresh connection.
+      if (this.#hasClosedEarly()) {
         endpoint.abandon(nowMs);
         this.#resume(nowMs);
         if (this.ended || !this.connected) return;
-      } else if (this.#pendingTurn === NONE && captured.end !== CapturedEnd.Open) {
-        if (!this.#serveEnd(nowMs)) return;
+      } else {
+        this.#releaseTurns(nowMs);
+        if (this.#pendingTurn === NONE && captured.end !== CapturedEnd.Open) {
+          if (!this.#serveEnd(nowMs)) return;
+        }
       }
       endpoint.quickAck = this.#answerIsDue();
     }
@@ -405,6 +416,18 @@ export class Session implements SegmentReceiver {
     if (nowMs - active < config.sessionTimeoutMs) return false;
     this.abort(Outcome.TimedOut, nowMs);
     return true;
+  }
+
+  /**
+   * Whether the target has closed and a turn is left for which there must be a fresh connection.
+   * The client that had read the online server's FIN, too, when it sent the turn does not need one.
+   */
+  #hasClosedEarly(): boolean {
+    const { endpoint } = this;
+    const turn = this.#pendingTurn;
+    if (!endpoint.peerFin || turn === NONE || !endpoint.allAcknowledged) return false;
+    const expected = this.#host.context.store.answer[turn];
+    return expected === 0 || seqDiff(endpoint.rcvNxt, this.#answerBase) !== expected;
   }
 
   #releaseTurns(nowMs: number): void {
@@ -538,7 +561,7 @@ export class Session implements SegmentReceiver {
     this.ended = true;
     this.#host.disconnect(this, nowMs);
     this.endpoint.close();
-    this.#host.context.counters.lostBytes += this.endpoint.stream.bytes;
+    this.#host.context.counters.lostBytes += this.endpoint.unacknowledgedBytes;
     this.endpoint.stream.clear();
     this.captured.clear();
     this.#pendingTurn = NONE;

@@ -44,6 +44,8 @@ const SHED_SHARE = 0.9;
 const FLOW_OVER = 0x40000000;
 /** The same, and something was captured since the queue looked at it last. */
 const FLOW_OVER_HEARD = FLOW_OVER + 1;
+/** The session ended before its client was through: a while later the connection may be joined. */
+const FLOW_LOST = FLOW_OVER + 2;
 /** Offered when the client offered any, or when the SYN is made up. */
 const MIN_WINDOW_SCALE = 7;
 
@@ -63,7 +65,7 @@ export class SessionTable implements SessionHost {
   readonly #routes: RouteAnnouncer;
   readonly #pool: BlockPool;
   readonly #options = new TcpOptions();
-  /** (client address, port and transfer × copies + copy) → session, FLOW_OVER or FLOW_OVER_HEARD. */
+  /** (client address, port and transfer × copies + copy) → session, or one of the FLOW_ values. */
   readonly #capturedFlows = new FlowTable();
   /** (source address, port and target) → session or RECENTLY_CLOSED. */
   readonly #replayFlows = new FlowTable();
@@ -127,11 +129,17 @@ export class SessionTable implements SessionHost {
     return this.#pool.usedBytes;
   }
 
+  /** Payload memory that is held and not in use, bytes. */
+  get sparePayloadBytes(): number {
+    return this.#pool.heldBytes - this.#pool.usedBytes;
+  }
+
   // --------------------------------------------------------------------------- captured packets
 
   /** Takes a captured packet of a real client; the packet is only read during the call. */
   onCaptured(packet: Packet, nowMs: number): void {
     const transfers = this.#transfers.transfers.length;
+    if (this.#transfers.mayLoop && this.#isOwn(packet)) return;
     for (let transfer = 0; transfer < transfers; transfer++) {
       if (
         !this.#transfers.matches(transfer, packet.destinationAddress, packet.destinationPort)
@@ -141,6 +149,12 @@ export class SessionTable implements SessionHost {
         this.#onCapturedFor(packet, transfer, copy, nowMs);
       }
     }
+  }
+
+  /** Whether a captured packet is one that was sent here: replaying it would never end. */
+  #isOwn({ sourceAddress, sourcePort, destinationAddress, destinationPort }: Packet): boolean {
+    const target = this.#transfers.targetIndex(destinationAddress, destinationPort);
+    return target >= 0 && this.#replayFlows.get(sourceAddress, flowWord(sourcePort, target)) >= 0;
   }
 
   /**
@@ -179,9 +193,9 @@ export class SessionTable implements SessionHost {
       } else if (session !== undefined) session.stopCapture(nowMs);
       this.#restingFlows.delete(address, word);
       session = this.#create(packet, address, word, transfer, copy, nowMs);
-      session?.beginWithSyn(packet.sequence, nowMs);
+      session?.beginWithSyn(packet, nowMs);
     } else if (value >= FLOW_OVER) {
-      this.#capturedFlows.set(address, word, FLOW_OVER_HEARD);
+      if (value === FLOW_OVER) this.#capturedFlows.set(address, word, FLOW_OVER_HEARD);
     } else if (session === undefined) {
       if (packet.payloadLength === 0 || (packet.flags & TcpFlag.Ack) === 0) return;
       session = this.#create(packet, address, word, transfer, copy, nowMs);
@@ -217,7 +231,7 @@ export class SessionTable implements SessionHost {
       if (isSyn) {
         this.ledger.seen++;
         this.ledger.book(Outcome.Shed);
-        this.#endCaptured(address, word, nowMs);
+        this.#endCaptured(address, word, FLOW_LOST, nowMs);
       }
       return undefined;
     }
@@ -363,6 +377,15 @@ export class SessionTable implements SessionHost {
     touched.length = 0;
   }
 
+  /**
+   * What is captured from now on was captured at another time: the same clients may come again, with
+   * connections that have nothing to do with those before. No session may be open.
+   */
+  startOver(): void {
+    this.#capturedFlows.clear();
+    this.#over.clear();
+  }
+
   /** No more packets will be captured: every session comes to its end. */
   stopCapture(nowMs: number): void {
     for (const session of this.#sessions) {
@@ -389,7 +412,10 @@ export class SessionTable implements SessionHost {
     const clientPort = session.clientWord >>> 16;
     const pool = this.#addresses;
     this.#closed.expire(nowMs);
-    if (!pool.choose(session.clientAddress, clientPort, session.copy, target)) return false;
+    if (!pool.choose(session.clientAddress, clientPort, session.copy, target)) {
+      this.counters.withoutPort++;
+      return false;
+    }
     if (pool.port !== clientPort) this.counters.movedPorts++;
     endpoint.localAddress = pool.address;
     endpoint.localPort = pool.port;
@@ -430,16 +456,22 @@ export class SessionTable implements SessionHost {
     if (
       session.attached &&
       this.#capturedFlows.get(session.clientAddress, session.clientWord) === session.slot
-    ) this.#endCaptured(session.clientAddress, session.clientWord, nowMs);
+    ) {
+      const state = session.clientMayGoOn ? FLOW_LOST : FLOW_OVER;
+      this.#endCaptured(session.clientAddress, session.clientWord, state, nowMs);
+    }
     this.#timers.cancel(session.slot);
     this.#timerAtMs[session.slot] = Infinity;
     this.#sessions[session.slot] = undefined;
     this.#freeSlots.push(session.slot);
   }
 
-  /** What is captured of this connection from now on begins no new session. */
-  #endCaptured(address: number, word: number, nowMs: number): void {
-    this.#capturedFlows.set(address, word, FLOW_OVER);
+  /**
+   * What is captured of this connection begins no new session: until the client falls silent
+   * (FLOW_OVER), or for a while (FLOW_LOST).
+   */
+  #endCaptured(address: number, word: number, state: number, nowMs: number): void {
+    this.#capturedFlows.set(address, word, state);
     this.#over.push(address, word, nowMs);
   }
 

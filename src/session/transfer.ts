@@ -14,6 +14,8 @@ export class TransferMap {
   readonly transfers: readonly Transfer[];
   /** For every transfer the number of its target. */
   readonly targetOf: readonly number[];
+  /** Whether some target is an online service of some transfer: what is sent may be captured. */
+  readonly mayLoop: boolean;
   readonly #targets: { address: number; port: number }[] = [];
 
   constructor(transfers: readonly Transfer[]) {
@@ -24,6 +26,9 @@ export class TransferMap {
       this.#targets.push({ address: targetAddress, port: targetPort });
       return this.#targets.length - 1;
     });
+    this.mayLoop = this.#targets.some(({ address, port }) =>
+      transfers.some((_, index) => this.matches(index, address, port))
+    );
   }
 
   /** Whether transfer `index` takes packets sent to this address and port. */

@@ -4,27 +4,30 @@ import { runMain } from "../cli/fatal.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { openLog } from "../observe/log.ts";
 import { DEFAULT_SESSION_CONFIG } from "../session/config.ts";
+import { payloadCap } from "./memory_guard.ts";
 import { runOffline } from "./offline.ts";
 import { runOnline } from "./online.ts";
 import { readOptions } from "./options.ts";
+import { refuseOwnService } from "./own_service.ts";
 import { Replay } from "./replay.ts";
-
-/** Share of the memory cap that payload may take; the rest is for sessions and the runtime. */
-const PAYLOAD_SHARE = 0.5;
 
 async function main(): Promise<number> {
   const options = readOptions();
+  if (options.offline === undefined) {
+    refuseOwnService(options.transfers, Deno.networkInterfaces().map(({ address }) => address));
+  }
   const log = openLog({ program: "tcpcopy", file: options.logFile });
   const intercepts = [];
   for (const { host, port } of options.intercepts) {
     intercepts.push({ address: await resolveIpv4(host, "-s"), port });
   }
-  const maxPayloadBytes = Math.floor(options.maxMemoryBytes * PAYLOAD_SHARE);
+  const maxPayloadBytes = payloadCap(options.maxMemoryBytes);
   const replay = new Replay({
     transfers: options.transfers,
     intercepts,
     tunnelConnections: options.tunnelConnections,
     maxMemoryBytes: options.maxMemoryBytes,
+    inject: options.inject,
     session: {
       ...DEFAULT_SESSION_CONFIG,
       mtuBytes: options.mtuBytes,
@@ -39,7 +42,9 @@ async function main(): Promise<number> {
     },
     log,
   });
-  if (options.offline === undefined) return await runOnline(replay, options.transfers);
+  if (options.offline === undefined) {
+    return await runOnline(replay, options.transfers, options.capture);
+  }
   return await runOffline(replay, options.transfers, {
     ...options.offline,
     libpcapPath: options.libpcapPath,

@@ -58,13 +58,18 @@ export async function runOffline(
         } of them requests, ` +
         `${(survey.durationMs / options.acceleration / 1000).toFixed(1)} s`,
     );
-    loop.every(PROGRESS_EVERY_MS, () => progress.show());
-    for (let round = 0; round < options.times && !interrupted; round++) {
-      if (round > 0) file.rewind();
-      await playOnce(replay, file, options, () => interrupted, progress);
-      table.stopCapture(loop.nowMs);
-      await until(replay, () => table.openSessions === 0 || interrupted);
+    if (survey.cutPackets > 0) {
+      log.warn(
+        `${
+          formatCount(survey.cutPackets)
+        } request packets were cut short when they were recorded: ` +
+          "their sessions end there",
+      );
     }
+    loop.every(PROGRESS_EVERY_MS, () => progress.show());
+    // Whatever ends the loop ends the program too.
+    const played = playAll(replay, file, options, () => interrupted, progress);
+    await Promise.race([played, running]);
     progress.clear();
     const complete = table.ledger.allComplete && !interrupted;
     replay.finish();
@@ -73,6 +78,26 @@ export async function runOffline(
   } finally {
     unsubscribe();
     loop.stop();
+  }
+}
+
+/** Plays the file as often as asked for, each time to the end of the last session. */
+async function playAll(
+  replay: Replay,
+  file: PcapFileReader,
+  options: OfflineOptions,
+  isInterrupted: () => boolean,
+  progress: ProgressLine,
+): Promise<void> {
+  const { loop, table } = replay;
+  for (let round = 0; round < options.times && !isInterrupted(); round++) {
+    if (round > 0) {
+      file.rewind();
+      table.startOver();
+    }
+    await playOnce(replay, file, options, isInterrupted, progress);
+    table.stopCapture(loop.nowMs);
+    await until(replay, () => table.openSessions === 0 || isInterrupted());
   }
 }
 
@@ -89,7 +114,9 @@ async function playOnce(
     options,
     loop.nowMs,
     () => replay.onCaptured(file.linkType, file.bytes, file.view, file.offset, file.capturedLength),
-    () => table.payloadBytes > options.maxWaitingBytes || table.shedding,
+    // With no session open there is nothing to wait for.
+    () =>
+      table.payloadBytes > options.maxWaitingBytes || (table.shedding && table.openSessions > 0),
   );
   progress.begin(player);
   loop.addTimerSource(player);

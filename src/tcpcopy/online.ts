@@ -3,6 +3,8 @@
 import { dropRoot } from "../../ffi/privileges.ts";
 import { restingConnections } from "../capture/open_connections.ts";
 import { RawSocketCapture } from "../capture/raw_socket.ts";
+import { RingCapture } from "../capture/ring.ts";
+import type { CaptureSource } from "../capture/source.ts";
 import { onSignals } from "../loop/signals.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
@@ -10,6 +12,7 @@ import { describeTransfers, type Replay } from "./replay.ts";
 
 /** How long sessions may go on after the capture was stopped. */
 const DRAIN_MS = 3_000;
+/** Of a raw socket; a ring has its own default. */
 const CAPTURE_BUFFER_BYTES = 64 << 20;
 
 /**
@@ -20,16 +23,11 @@ const CAPTURE_BUFFER_BYTES = 64 << 20;
 export async function runOnline(
   replay: Replay,
   transfers: readonly Transfer[],
+  way: "raw" | "ring",
 ): Promise<number> {
   const { loop, log, table } = replay;
   // Opened before anything is promised: without the privilege this is where it ends.
-  const capture = new RawSocketCapture({
-    pairs: transfers.map(({ onlineAddress, onlinePort }) => ({
-      address: onlineAddress,
-      port: onlinePort,
-    })),
-    receiveBufferBytes: CAPTURE_BUFFER_BYTES,
-  });
+  const { capture, description } = openCapture(transfers, way);
   // Only now: what these connections send from here on is captured.
   for (const open of restingConnections(new Set(transfers.map(({ onlinePort }) => onlinePort)))) {
     table.noteResting(open.clientAddress, open.clientPort, open.serviceAddress, open.servicePort);
@@ -64,7 +62,7 @@ export async function runOnline(
       loop.wake();
       log.info(
         `ready: version ${VERSION}, ${describeTransfers(transfers)}, ` +
-          `capturing with a raw socket (buffer ${capture.receiveBufferBytes >>> 20} MB)`,
+          `capturing with ${description}`,
       );
     }
     await running;
@@ -74,4 +72,21 @@ export async function runOnline(
     loop.stop();
   }
   return 0;
+}
+
+function openCapture(
+  transfers: readonly Transfer[],
+  way: "raw" | "ring",
+): { capture: CaptureSource; description: string } {
+  const pairs = transfers.map(({ onlineAddress, onlinePort }) => ({
+    address: onlineAddress,
+    port: onlinePort,
+  }));
+  if (way === "ring") {
+    const capture = RingCapture.toDestinations({ pairs });
+    return { capture, description: `a packet ring (${capture.bufferBytes >>> 20} MB)` };
+  }
+  const capture = new RawSocketCapture({ pairs, receiveBufferBytes: CAPTURE_BUFFER_BYTES });
+  const bufferMb = (capture.receiveBufferBytes / (1 << 20)).toFixed(1);
+  return { capture, description: `a raw socket (buffer ${bufferMb} MB)` };
 }

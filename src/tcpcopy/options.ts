@@ -3,7 +3,7 @@
 import { merge, object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
-import { integer, string } from "@optique/core/valueparser";
+import { choice, integer, string } from "@optique/core/valueparser";
 import {
   type HostPort,
   parseClientAddresses,
@@ -15,6 +15,8 @@ import { UsageError } from "../cli/fatal.ts";
 import { message, readCommandLine } from "../cli/program.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
+import { MIN_MEMORY_MB } from "./memory_guard.ts";
+import type { InjectWay } from "./replay.ts";
 
 /** What the user asked for. */
 export interface TcpcopyOptions {
@@ -24,10 +26,13 @@ export interface TcpcopyOptions {
   tunnelConnections: number;
   percentage: number;
   copies: number;
+  /** How live packets are captured. */
+  capture: "raw" | "ring";
   sessionTimeoutMs: number;
   maxMemoryBytes: number;
   mtuBytes: number;
   mssBytes: number;
+  inject: InjectWay;
   logFile: string | undefined;
   libpcapPath: string | undefined;
   /** Present for an offline replay. */
@@ -53,6 +58,13 @@ const replayed = object("What is replayed", {
       description: message`Replay every session this many times, from different ports.`,
     }),
     1,
+  ),
+  capture: withDefault(
+    option("--capture", choice(["raw", "ring"], { metavar: "WAY" }), {
+      description:
+        message`How live packets are captured: "raw", by a raw socket, behind the local firewall; "ring", through 192 MB of memory shared with the kernel, for where the kernel grants no large socket buffers (containers without CAP_NET_ADMIN). A ring sees packets before the local firewall does, also those this host only forwards (name the address in -x), and skips IP fragments.`,
+    }),
+    "raw",
   ),
 });
 
@@ -88,6 +100,13 @@ const sent = object("How it is sent", {
       description: message`Largest MSS announced to the target.`,
     }),
     1460,
+  ),
+  inject: withDefault(
+    option("--inject", choice(["raw", "link"], { metavar: "WAY" }), {
+      description:
+        message`raw: through the kernel's routing and firewall; link: as frames straight to the device, which costs less.`,
+    }),
+    "raw" as const,
   ),
 });
 
@@ -129,7 +148,7 @@ const limits = object("Limits and log", {
     }),
   ),
   memory: withDefault(
-    option("-m", "--max-memory", integer({ min: 64, metavar: "MB" }), {
+    option("-m", "--max-memory", integer({ min: MIN_MEMORY_MB, metavar: "MB" }), {
       description: message`Memory cap; above it new sessions are shed.`,
     }),
     1024,
@@ -176,10 +195,12 @@ export function readOptions(): TcpcopyOptions {
     tunnelConnections: given.connections,
     percentage: given.percentage,
     copies: given.copies,
+    capture: given.capture,
     sessionTimeoutMs: timeoutS * 1000,
     maxMemoryBytes: given.memory * (1 << 20),
     mtuBytes: given.mtu,
     mssBytes: Math.min(given.mss, given.mtu - 40),
+    inject: given.inject,
     logFile: given.log,
     libpcapPath: given.libpcap,
     offline: given.file === undefined ? undefined : {

@@ -8,14 +8,17 @@
 
 import type { Logger } from "@logtape/logtape";
 import { formatEndpoint } from "../cli/addresses.ts";
+import { LinkInjector } from "../inject/link.ts";
 import { RawIpInjector } from "../inject/raw_ip.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { TimerWheel } from "../loop/timer_wheel.ts";
 import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
 import type { SessionConfig } from "../session/config.ts";
+import { Outcome } from "../session/ledger.ts";
 import { SessionTable } from "../session/session_table.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
+import { MemoryGuard } from "./memory_guard.ts";
 import { type InterceptAddress, Tunnels } from "./tunnels.ts";
 
 /** What a replay is made from. */
@@ -25,15 +28,18 @@ export interface ReplayOptions {
   /** Parallel connections to each intercept. */
   tunnelConnections: number;
   session: SessionConfig;
+  /** How packets leave: by raw IP, or as frames where that is possible. */
+  inject: InjectWay;
   /** Above this resident size no new session begins, bytes. */
   maxMemoryBytes: number;
   log: Logger;
 }
 
+/** Ways packets leave. */
+export type InjectWay = "raw" | "link";
+
 const REPORT_EVERY_MS = 30_000;
 const WATCH_MEMORY_EVERY_MS = 500;
-/** Sessions begin again when memory is this far below the cap. */
-const RECOVERED_SHARE = 0.9;
 
 const UNUSABLE_REASONS: readonly string[] = [
   "",
@@ -56,21 +62,25 @@ export class Replay {
   readonly loop = new EventLoop();
   readonly table: SessionTable;
   readonly log: Logger;
-  readonly #options: ReplayOptions;
+  readonly #memoryGuard: MemoryGuard;
   readonly #injector: RawIpInjector;
   readonly #tunnels: Tunnels;
   readonly #wheel: TimerWheel;
   readonly #packet = new Packet();
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
-  #wayBackWasLost = false;
   #finished = false;
 
   /** @throws SystemError without the privilege to send packets */
   constructor(options: ReplayOptions) {
-    this.#options = options;
+    this.#memoryGuard = new MemoryGuard(options.maxMemoryBytes);
     this.log = options.log;
-    this.#injector = new RawIpInjector({ loop: this.loop });
+    this.#injector = options.inject === "raw"
+      ? new RawIpInjector({ loop: this.loop })
+      : new LinkInjector({
+        loop: this.loop,
+        onNotice: (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
+      });
     this.#wheel = new TimerWheel(this.loop.nowMs, 4096);
     this.#tunnels = new Tunnels(
       this.loop,
@@ -167,22 +177,22 @@ export class Replay {
 
   #onWayBack(works: boolean): void {
     this.table.wayBackWorks = works;
-    if (!works) this.#wayBackWasLost = true;
-    else if (this.#wayBackWasLost) this.table.kickAll(this.loop.nowMs);
+    // Also when another intercept was there all the time: it may not have seen these answers.
+    if (works) this.table.kickAll(this.loop.nowMs);
   }
 
   #watchMemory(): void {
-    const { rss } = Deno.memoryUsage();
-    const cap = this.#options.maxMemoryBytes;
     const { table } = this;
-    if (!table.shedding && rss > cap) {
-      table.shedding = true;
-      this.log.warn(
-        `memory ${rss >>> 20} MB is over the cap of ${cap >>> 20} MB (-m): new sessions are shed`,
-      );
-    } else if (table.shedding && rss < cap * RECOVERED_SHARE) {
-      table.shedding = false;
-      this.log.info(`memory ${rss >>> 20} MB is below the cap again: new sessions are replayed`);
-    }
+    const notice = this.#memoryGuard.look({
+      residentBytes: Deno.memoryUsage().rss,
+      sparePayloadBytes: table.sparePayloadBytes,
+      payloadBytes: table.payloadBytes,
+      maxPayloadBytes: table.config.maxPayloadBytes,
+      shedSessions: table.ledger.ended[Outcome.Shed],
+    }, this.loop.nowMs);
+    table.shedding = this.#memoryGuard.isShort;
+    if (notice === undefined) return;
+    if (notice.isTrouble) this.log.warn(notice.text);
+    else this.log.info(notice.text);
   }
 }

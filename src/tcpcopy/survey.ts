@@ -14,11 +14,15 @@ export interface Survey {
   packets: number;
   /** Packets sent to the online servers of the transfers. */
   requestPackets: number;
+  /** How many of them are not whole. */
+  cutPackets: number;
   /** Recorded time with pauses cut to the given bound, ms. */
   durationMs: number;
 }
 
 const MOST_FREQUENT = 5;
+/** With more than one request packet in so many cut short, replaying the file makes no sense. */
+const BEARABLE_CUT_ONE_IN = 20;
 
 /**
  * Reads the file to its end and rewinds it.
@@ -61,14 +65,14 @@ export function surveyFile(
     }
   }
   if (requestPackets === 0) throw nothingToReplay(file.path, packets, destinations);
-  if (cutPackets > 0) {
+  if (cutPackets * BEARABLE_CUT_ONE_IN > requestPackets) {
     throw new UsageError(
       `${file.path}: ${cutPackets} of ${requestPackets} request packets were cut short when they ` +
         "were recorded; record whole packets (tcpdump -s 0)",
     );
   }
   file.rewind();
-  return { packets, requestPackets, durationMs };
+  return { packets, requestPackets, cutPackets, durationMs };
 }
 
 function isRequest(transfers: TransferMap, packet: Packet): boolean {

@@ -23,7 +23,7 @@ export interface TunnelOwner {
   readonly onRecord: RecordHandler;
   /** Calls back for every route that is in use. */
   forEachRoute(visit: Announce): void;
-  /** The first connection of some intercept is up, or the last one of all is down. */
+  /** A connection to some intercept is up (true), or the last one of all is down. */
   onWayBack(works: boolean): void;
 }
 

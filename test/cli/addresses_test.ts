@@ -81,3 +81,13 @@ Deno.test("hosts: with the default port and with their own", () => {
     assert.throws(() => parseHosts(text, "-s", 36524), UsageError, text);
   }
 });
+
+Deno.test("what is no address of a host is refused", () => {
+  for (const text of ["0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255"]) {
+    assert.throws(() => parseTransfers(`80-${text}:80`), UsageError, text);
+    assert.throws(() => parseTransfers(`${text}:80-198.18.0.2:80`), UsageError, text);
+    assert.throws(() => parseClientAddresses(text), UsageError, text);
+  }
+  assert.throws(() => parseClientAddresses("224.0.0.x"), UsageError);
+  assert.equal(parseTransfers("223.255.255.1:80-1.0.0.1:80").length, 1);
+});

@@ -28,7 +28,7 @@ Deno.test("signals stop a loop, idle or busy, within moments", async () => {
     unsubscribe();
     loop.close();
     assert.deepEqual(seen, ["SIGUSR2"]);
-    assert.ok(tookMs < 200, `${tookMs} ms`);
+    assert.ok(tookMs < 2000, `${tookMs} ms`);
   }
 });
 

@@ -208,6 +208,18 @@ Deno.test("nothing is sent beyond the target's window", () => {
   assert.deepEqual(bench.brief(), []);
 });
 
+Deno.test("an answer sent again tells the window, too, when it acknowledges something new", () => {
+  const bench = new Bench();
+  bench.open({ window: 3000 });
+  bench.write(MSS);
+  bench.write(MSS);
+  bench.output();
+  bench.hear({ flags: "A", at: 1000, absentPayloadBytes: 1000, window: 3000 });
+  bench.hear({ flags: "A", at: 0, ack: 2000, absentPayloadBytes: 1000, window: 500 });
+  bench.write(MSS);
+  assert.deepEqual(bench.brief(), ["A 2000+500"]);
+});
+
 Deno.test("a closed window is probed, ever more rarely, until it opens", () => {
   const bench = new Bench();
   bench.open();
@@ -340,6 +352,15 @@ Deno.test("three duplicate acknowledgements bring the missing segment, and nothi
   assert.equal(bench.endpoint.deadlineMs, Infinity);
 });
 
+Deno.test("of a segment that the window had cut only the part that was sent is sent again", () => {
+  const bench = new Bench();
+  bench.open({ window: 600, sackPermitted: false });
+  bench.write(MSS);
+  assert.deepEqual(bench.brief(), ["A 0+600"]);
+  for (let i = 0; i < 3; i++) bench.hear({ flags: "A", window: 600 });
+  assert.deepEqual(bench.brief(), ["A 0+600"]);
+});
+
 Deno.test("a window update, an answer or a FIN is no duplicate acknowledgement", () => {
   const bench = new Bench();
   bench.open();
@@ -429,6 +450,32 @@ Deno.test("the tail is probed once, before the time-out", () => {
   assert.deepEqual(bench.brief(), ["PA 0+1000"]);
   bench.hear({ flags: "A", ack: 1000, window: 65_535, sack: [[2000, 2300]] });
   assert.deepEqual(bench.brief(), ["PA 1000+1000"]);
+  assert.equal(bench.counters.timeouts, 0);
+});
+
+Deno.test("what was reported in an earlier flight does not count in a later one", () => {
+  const bench = new Bench();
+  bench.open();
+  for (let i = 0; i < 6; i++) bench.write(MSS);
+  bench.output();
+  bench.hear({ flags: "A", ack: 0, window: 65_535, sack: [[1000, 6000]] });
+  assert.deepEqual(bench.brief(), ["PA 0+1000"]);
+  bench.hear({ flags: "A", ack: 6000, window: 65_535 });
+  for (let i = 0; i < 20; i++) bench.write(MSS);
+  assert.equal(bench.output().length, 3); // half of what was in flight when it was lost
+  bench.hear({ flags: "A", ack: 6000, window: 65_535 });
+  assert.deepEqual(bench.brief(), []); // one duplicate acknowledgement alone
+});
+
+Deno.test("every flight's tail is probed", () => {
+  const bench = new Bench();
+  bench.open();
+  for (let flight = 0; flight < 3; flight++) {
+    bench.write(MSS);
+    bench.output();
+    assert.deepEqual(bench.wait().slice(1), [`PA ${flight * MSS}+1000`]);
+    bench.hear({ flags: "A", ack: (flight + 1) * MSS, window: 65_535 });
+  }
   assert.equal(bench.counters.timeouts, 0);
 });
 

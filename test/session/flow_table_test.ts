@@ -48,3 +48,13 @@ Deno.test("port and context are both in the key word", () => {
   assert.equal(flowWord(65535, 3) >>> 16, 65535);
   assert.equal(flowWord(65535, 3) & 0xffff, 3);
 });
+
+Deno.test("cleared, it has nothing", () => {
+  const table = new FlowTable();
+  for (let i = 0; i < 5000; i++) table.set(i, flowWord(i, 0), i);
+  table.clear();
+  assert.equal(table.size, 0);
+  assert.equal(table.get(7, flowWord(7, 0)), -1);
+  table.set(7, flowWord(7, 0), 1);
+  assert.equal(table.get(7, flowWord(7, 0)), 1);
+});

@@ -45,7 +45,11 @@ class World {
     const [syn] = this.sink.take();
     assert.equal(syn.flags, "S");
     const acknowledgment = (syn.sequence + 1) | 0;
-    this.table.onResponse(fromTarget({ flags: "SA", sequence: 700, acknowledgment }), 2);
+    const destinationPort = syn.sourcePort;
+    this.table.onResponse(
+      fromTarget({ flags: "SA", sequence: 700, acknowledgment, destinationPort }),
+      2,
+    );
     this.table.flush(2);
     return this.sink.take().map(({ payload }) => new TextDecoder().decode(payload)).join("");
   }
@@ -92,4 +96,35 @@ Deno.test("connections to other services are not noted", () => {
   world.table.noteResting(CLIENT, CLIENT_PORT, ONLINE, 81);
   world.send(1000, 50, "rest of one");
   assert.deepEqual(world.sink.take(), []);
+});
+
+Deno.test("bytes that come with the SYN are the first of the stream", () => {
+  const world = new World();
+  const fields = { sequence: 5000, payload: text("early ") };
+  world.table.onCaptured(fromClient({ flags: "S", ...fields }), 1);
+  world.table.flush(1);
+  world.send(5007, 50, "late");
+  assert.equal(world.accept(), "early late");
+  assert.equal(world.table.counters.capturedBytes, 10);
+});
+
+Deno.test("bytes of a SYN that the server did not take come again and count once", () => {
+  const world = new World();
+  world.table.onCaptured(fromClient({ flags: "S", sequence: 5000, payload: text("early") }), 1);
+  world.send(5001, 50, "early and late");
+  assert.equal(world.accept(), "early and late");
+  assert.equal(world.table.counters.capturedBytes, 14);
+});
+
+Deno.test("played again, a file's open connections are joined again", () => {
+  const world = new World();
+  for (let round = 1; round <= 2; round++) {
+    world.send(1000, 50, "rest of one");
+    world.send(1011, 90, "the next");
+    assert.equal(world.accept(), "the next");
+    assert.equal(world.table.counters.joined, round);
+    world.table.abortAll(3);
+    world.sink.take();
+    world.table.startOver();
+  }
 });

@@ -84,7 +84,8 @@ class ClientPlayer {
     const script = this.#script;
     const { delayMs } = this.#conditions;
     const random = this.#random;
-    this.#emit(script.startMs, TcpFlag.Syn, -1, 0);
+    const early = script.stream.subarray(0, script.fastOpenBytes);
+    this.#add(script.startMs + delayMs, TcpFlag.Syn, -1, early, 0, script.startMs);
     let establishedMs = script.startMs + 2 * delayMs;
     if (random.chance(this.#conditions.copyShare / 2)) {
       // The server's SYN-ACK was lost.
@@ -149,7 +150,9 @@ class ClientPlayer {
       // Requests written at once share segments.
       const last = separate ? r : behind - 1;
       for (let i = r; i <= last; i++) requests[i].answersRead = this.#answersReadAt(timeMs);
-      const arrivals = this.#sendRange(requests[r].start, requests[last].end, timeMs);
+      // What came with the SYN is not sent again.
+      const from = Math.max(requests[r].start, this.#script.fastOpenBytes);
+      const arrivals = this.#sendRange(from, requests[last].end, timeMs);
       for (; r <= last; r++) {
         for (const { upTo, atMs } of arrivals) {
           arrivedMs = Math.max(arrivedMs, atMs);
@@ -316,6 +319,7 @@ class ClientPlayer {
       windowScale: isSyn ? script.windowScale : undefined,
       timestamps: script.timestamps ? { value: sentMs, echo: isSyn ? 0 : 77 } : undefined,
     });
+    from = isSyn && payload !== undefined ? 0 : from;
     this.#packets.push({
       script,
       atMs,

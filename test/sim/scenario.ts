@@ -117,7 +117,13 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
   // An answer that pauses may look finished, and so may the first of several.
   const pauses = app.parts > 1 && app.pauseMs >= 20;
   const isPrompt = app.serviceMs < 20 && app.readBytes === 0;
-  const strictTurns = lengths === "equal"
+  // So may one of which the rest is lost again and again.
+  const losesMuch = Math.max(there.lossShare, back.lossShare) > 0.01;
+  const loses = (isLossy || is("outage")) &&
+    (losesMuch || pace !== "ping-pong" || app.parts > 1 || lengths !== "equal");
+  const strictTurns = loses
+    ? false
+    : lengths === "equal"
     ? !pauses && (pace === "ping-pong" || isPrompt)
     : app.parts === 1;
   return {
@@ -136,7 +142,7 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
     there,
     back,
     tunnelMs: random.pick([0, 0, 1, 2]),
-    turnMs: random.pick([1, 1, 1, 5]),
+    turnMs: random.pick([1, 1, 1, 1, 5, 60]),
     tcp: drawTcp(random, theme),
     app,
     config: drawConfig(random, theme, seed),
@@ -167,8 +173,8 @@ function drawPace(random: Random, theme: Theme, differs: boolean): Pace {
 
 function drawLink(random: Random, isLossy: boolean): LinkConditions {
   return {
-    delayMs: random.pick([0, 0, 1, 3, 20]),
-    lossShare: isLossy ? random.pick([0, 0.01, 0.05]) : 0,
+    delayMs: random.pick([0, 0, 1, 3, 20, 120]),
+    lossShare: isLossy ? random.pick([0, 0.01, 0.05, 0.1]) : 0,
     copyShare: isLossy ? random.pick([0, 0, 0.05]) : 0,
     lateShare: isLossy ? random.pick([0, 0, 0.1]) : 0,
     lateMs: random.pick([2, 10]),
@@ -209,10 +215,10 @@ function drawApp(random: Random, theme: Theme, greetingBytes: number): AppPlan {
     resetAtByte: theme === "resets midway" ? random.size(1, 10_000) : 0,
     readBytes: theme === "little memory"
       ? 10_000
-      : isSlow && random.chance(0.5)
-      ? random.pick([1000, 5000])
+      : isSlow && random.chance(theme === "slow target" ? 0.7 : 0.4)
+      ? random.pick([1000, 5000, 30_000])
       : 0,
-    readPauseMs: random.pick([1, 5, 20]),
+    readPauseMs: isSlow ? random.pick([1, 5, 20, 300]) : random.pick([1, 5, 20]),
     ignoresEof: false,
   };
 }
@@ -250,12 +256,15 @@ function drawScripts(
       requestCount,
       maxRequestBytes: theme === "little memory"
         ? 400_000
+        : theme === "slow target" && random.chance(0.5)
+        ? 60_000
         : big
         ? 150_000
         : random.pick([100, 1000, 1000, 5000, 20000]),
       maxAnswerBytes: big ? 200_000 : random.pick([100, 1000, 1000, 5000, 20000]),
       greetingBytes,
       thinkMs: random.pick([0, 0, 5, 100]),
+      fastOpen: random.chance(0.05) && theme !== "mid-stream" && greetingBytes === 0,
       lengths,
       recognisable,
       // Without an answer to wait for, two requests are one turn, and a turn is not divided.

@@ -64,6 +64,8 @@ export interface Script {
   readonly greetingBytes: number;
   /** Longest pause of the client between reading and writing. */
   readonly thinkMs: number;
+  /** Bytes of the first request that come with the SYN (RFC 7413). */
+  readonly fastOpenBytes: number;
   readonly mss: number;
   readonly windowScale: number;
   readonly timestamps: boolean;
@@ -86,6 +88,8 @@ export interface ScriptShape {
   maxAnswerBytes: number;
   greetingBytes: number;
   thinkMs: number;
+  /** Whether the SYN carries bytes. */
+  fastOpen: boolean;
   /** Whether the target's answers may differ in length from the online server's. */
   lengths: "equal" | "shorter" | "longer" | "mixed";
   /** Whether every request must be recognisable on its own (a fresh connection may begin with it). */
@@ -141,6 +145,7 @@ export function makeScript(random: Random, shape: ScriptShape): Script {
     requests,
     greetingBytes: shape.greetingBytes,
     thinkMs: shape.thinkMs,
+    fastOpenBytes: shape.fastOpen ? Math.min(500, requests[0]?.end ?? 0) : 0,
     mss: random.pick([1460, 1460, 1448, 1400, 536]) - (timestamps ? 12 : 0),
     windowScale: random.pick([-1, 0, 7, 7, 9]),
     timestamps,

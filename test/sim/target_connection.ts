@@ -94,6 +94,7 @@ export class TargetConnection {
   #inbox: Uint8Array[] = [];
   #inboxBytes = 0;
   readonly #early: { left: number; bytes: Uint8Array }[] = [];
+  #newestEarly = 0;
   #finSequence: number | undefined;
   #eofTold = false;
   #rightEdge: number;
@@ -426,6 +427,7 @@ export class TargetConnection {
     let at = 0;
     while (at < this.#early.length && seqLess(this.#early[at].left, left)) at++;
     this.#early.splice(at, 0, { left, bytes });
+    this.#newestEarly = left;
   }
 
   #deliver(): void {
@@ -502,7 +504,7 @@ export class TargetConnection {
     }));
   }
 
-  /** What lies behind a hole, the nearest first. */
+  /** What lies behind a hole: the block that grew last comes first (RFC 2018 section 4). */
   #sackBlocks(): [number, number][] {
     const blocks: [number, number][] = [];
     for (const { left, bytes } of this.#early) {
@@ -511,6 +513,11 @@ export class TargetConnection {
       if (last !== undefined && seqLessEq(left, last[1])) last[1] = seqMax(last[1], right);
       else blocks.push([left, right]);
     }
+    const newest = this.#newestEarly;
+    const first = blocks.findIndex(([left, right]) =>
+      seqLessEq(left, newest) && seqLess(newest, right)
+    );
+    if (first > 0) blocks.unshift(...blocks.splice(first, 1));
     return blocks.slice(0, 3);
   }
 

@@ -343,7 +343,9 @@ function makeCapture(scenario: Scenario, random: Random): CapturedPacket[] {
 
 /** Removes every packet that carries the first byte of one data segment. */
 function withoutSegment(packets: CapturedPacket[], random: Random): CapturedPacket[] {
-  const data = packets.filter(({ payloadBytes }) => payloadBytes > 0);
+  const data = packets.filter(({ payloadBytes, from }) =>
+    payloadBytes > 0 && from >= packets[0].payloadBytes
+  );
   if (data.length === 0) return packets;
   const missing = random.pick(data).from;
   return packets.filter(({ from, payloadBytes }) =>

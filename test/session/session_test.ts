@@ -1,0 +1,625 @@
+/** Scenarios of whole sessions: a captured client on one side, a target on the other. */
+
+import assert from "node:assert/strict";
+import { TimerWheel } from "../../src/loop/timer_wheel.ts";
+import { DEFAULT_SESSION_CONFIG, type SessionConfig } from "../../src/session/config.ts";
+import { OUTCOME_NAMES } from "../../src/session/ledger.ts";
+import { SessionTable } from "../../src/session/session_table.ts";
+import { TransferMap } from "../../src/session/transfer.ts";
+import {
+  CLIENT_PORT,
+  type Fields,
+  fromClient,
+  fromTarget,
+  RecordingSink,
+  type Sent,
+  TARGET,
+  TARGET_PORT,
+} from "./harness.ts";
+
+/** Sequence numbers: of the client, of the online server, of the target. */
+const CLIENT_ISS = 1000;
+const ONLINE_ISS = 2_000_000;
+const TARGET_ISS = 0x7fffffff;
+
+class Bench {
+  readonly sink = new RecordingSink();
+  readonly routes: string[] = [];
+  readonly table: SessionTable;
+  readonly #wheel = new TimerWheel(0);
+  nowMs = 10;
+  /** The simulated client's connection as the target sees it. */
+  port = 0;
+  iss = 0;
+
+  constructor(config: Partial<SessionConfig> = {}) {
+    this.table = new SessionTable(
+      { ...DEFAULT_SESSION_CONFIG, answerPatienceMs: 1000, answerQuietMs: 50, ...config },
+      new TransferMap([{
+        onlineAddress: undefined,
+        onlinePort: 80,
+        targetAddress: TARGET,
+        targetPort: TARGET_PORT,
+      }]),
+      this.sink,
+      this.#wheel,
+      {
+        announce: (_address, port) => this.routes.push(`+${port}`),
+        forget: (_address, port) => this.routes.push(`-${port}`),
+      },
+    );
+  }
+
+  /** The client sends; positions count from the first byte of either stream. */
+  client(fields: Fields & { at?: number; read?: number; text?: string }): void {
+    this.table.onCaptured(
+      fromClient({
+        sequence: (CLIENT_ISS + 1 + (fields.at ?? 0)) | 0,
+        acknowledgment: fields.flags.includes("A") ? (ONLINE_ISS + 1 + (fields.read ?? 0)) | 0 : 0,
+        payload: fields.text === undefined ? undefined : new TextEncoder().encode(fields.text),
+        ...fields,
+      }),
+      this.nowMs,
+    );
+  }
+
+  /** The target sends: `ack` counts the request bytes it has, `length` its own. */
+  target(fields: Fields & { at?: number; ack?: number; length?: number }): void {
+    this.table.onResponse(
+      fromTarget({
+        sequence: (TARGET_ISS + 1 + (fields.at ?? 0)) | 0,
+        acknowledgment: (this.iss + 1 + (fields.ack ?? 0)) | 0,
+        destinationPort: this.port,
+        absentPayloadBytes: fields.length ?? 0,
+        ...fields,
+      }),
+      this.nowMs,
+    );
+  }
+
+  /** Ends the loop's turn. Returns what was sent, as `flags@position "payload"`. */
+  turn(): string[] {
+    this.table.flush(this.nowMs);
+    return this.#describe(this.sink.take());
+  }
+
+  /** Lets time pass, with every timer. Returns what was sent meanwhile, with the time. */
+  wait(forMs: number): string[] {
+    const untilMs = this.nowMs + forMs;
+    const sent: string[] = [];
+    for (let steps = 0; this.nowMs < untilMs; steps++) {
+      assert.ok(steps < 2000, "the timers spin");
+      const nextMs = Math.max(this.nowMs + 1, this.#wheel.nextDeadlineMs());
+      this.nowMs = Math.min(untilMs, nextMs);
+      this.#wheel.advance(this.nowMs, (slot) => this.table.onTimer(slot));
+      this.table.flush(this.nowMs);
+      const atMs = this.nowMs - untilMs + forMs;
+      sent.push(...this.#describe(this.sink.take()).map((one) => `${atMs}: ${one}`));
+    }
+    return sent;
+  }
+
+  /** The client connects and so does its simulation. */
+  open(): void {
+    this.client({ flags: "S", at: -1, mss: 1460, sackPermitted: true, windowScale: 7 });
+    this.client({ flags: "A" });
+    this.turn();
+    this.accept();
+    assert.deepEqual(this.turn(), ["A@0"]);
+  }
+
+  /** The target takes the connection whose SYN was sent last. */
+  accept(): void {
+    this.target({ flags: "SA", at: -1, mss: 1460, sackPermitted: true, windowScale: 7 });
+  }
+
+  /** The outcomes booked, in words. */
+  outcomes(): string {
+    const { ended } = this.table.ledger;
+    return OUTCOME_NAMES.flatMap((name, i) => new Array(ended[i]).fill(name)).join(", ");
+  }
+
+  /** Nothing is left: no session, no memory, and after a while no flow. */
+  assertEmpty(): void {
+    assert.equal(this.table.openSessions, 0);
+    assert.equal(this.table.ledger.open, 0);
+    assert.equal(this.table.payloadBytes, 0);
+    assert.equal(this.table.context.store.used, 0);
+    this.nowMs += 10_000;
+    this.turn();
+    this.nowMs += 10_000;
+    this.turn();
+    assert.equal(this.table.knownFlows, 0);
+    assert.deepEqual(
+      this.routes.filter((one) => one.startsWith("+")).map((one) => one.slice(1)).sort(),
+      this.routes.filter((one) => one.startsWith("-")).map((one) => one.slice(1)).sort(),
+    );
+  }
+
+  #describe(sent: readonly Sent[]): string[] {
+    return sent.map(({ flags, sequence, payload, sourcePort }) => {
+      if (flags === "S") {
+        this.port = sourcePort;
+        this.iss = sequence;
+      }
+      const text = new TextDecoder().decode(payload);
+      return `${flags}@${(sequence - this.iss - 1) | 0}${text === "" ? "" : ` ${text}`}`;
+    });
+  }
+}
+
+Deno.test("a whole conversation: one packet per turn, the FIN when all is answered", () => {
+  const bench = new Bench();
+  bench.open();
+  assert.deepEqual(bench.routes, [`+${CLIENT_PORT}`]);
+  bench.client({ flags: "PA", text: "one" });
+  assert.deepEqual(bench.turn(), ["PA@0 one"]);
+  bench.client({ flags: "A", at: 3, read: 100 });
+  bench.client({ flags: "PA", at: 3, read: 100, text: "two" });
+  bench.client({ flags: "FA", at: 6, read: 300 });
+  assert.deepEqual(bench.turn(), []);
+  bench.target({ flags: "PA", ack: 3, length: 100 });
+  assert.deepEqual(bench.turn(), ["PA@3 two"]);
+  bench.target({ flags: "PA", at: 100, ack: 6, length: 200 });
+  assert.deepEqual(bench.turn(), ["FA@6"]);
+  bench.target({ flags: "FA", at: 300, ack: 7 });
+  assert.deepEqual(bench.turn(), ["A@7"]);
+  assert.equal(bench.outcomes(), "complete");
+  bench.assertEmpty();
+});
+
+Deno.test("the route is announced before the SYN leaves", () => {
+  const bench = new Bench();
+  bench.client({ flags: "S", at: -1 });
+  assert.deepEqual(bench.routes, []);
+  assert.deepEqual(bench.turn(), ["S@-1"]);
+  assert.deepEqual(bench.routes, [`+${CLIENT_PORT}`]);
+});
+
+Deno.test("a request captured together with the SYN does not change the sequence numbers", () => {
+  const isns = [false, true].map((together) => {
+    const bench = new Bench({ clockOffsetMs: 5_000_000 });
+    bench.client({ flags: "S", at: -1 });
+    if (together) bench.client({ flags: "PA", text: "one" });
+    bench.turn();
+    bench.accept();
+    assert.deepEqual(bench.turn(), together ? ["PA@0 one"] : ["A@0"]);
+    return bench.iss;
+  });
+  assert.equal(isns[0], isns[1]);
+});
+
+Deno.test("pipelined requests go out together, the next turn after all answers", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.client({ flags: "PA", at: 3, text: "two" });
+  bench.client({ flags: "PA", at: 6, read: 50, text: "three" });
+  assert.deepEqual(bench.turn(), ["PA@0 one", "PA@3 two"]);
+  bench.target({ flags: "PA", ack: 6, length: 20 });
+  assert.deepEqual(bench.turn(), ["A@6"]);
+  bench.target({ flags: "PA", at: 20, ack: 6, length: 30 });
+  assert.deepEqual(bench.turn(), ["PA@6 three"]);
+});
+
+Deno.test("a server that speaks first is waited for", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "A", read: 8 });
+  bench.client({ flags: "PA", read: 8, text: "hello" });
+  assert.deepEqual(bench.turn(), []);
+  bench.target({ flags: "PA", length: 8 });
+  assert.deepEqual(bench.turn(), ["PA@0 hello"]);
+});
+
+Deno.test("without waiting, requests go as they were captured", () => {
+  const bench = new Bench({ waitForAnswers: false });
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.client({ flags: "PA", at: 3, read: 100, text: "two" });
+  assert.deepEqual(bench.turn(), ["PA@0 one", "PA@3 two"]);
+});
+
+Deno.test("a client that reads answers while it goes on asking is followed without a pause", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "a" });
+  bench.client({ flags: "PA", at: 1, text: "b" });
+  bench.client({ flags: "PA", at: 2, read: 10, text: "c" }); // having read the first answer
+  bench.client({ flags: "PA", at: 3, read: 30, text: "d" }); // the second and the third
+  bench.turn();
+  bench.target({ flags: "PA", ack: 2, length: 10 });
+  bench.target({ flags: "PA", at: 10, ack: 2, length: 10 });
+  assert.deepEqual(bench.turn(), ["PA@2 c"]);
+  bench.target({ flags: "PA", at: 20, ack: 3, length: 10 });
+  assert.deepEqual(bench.turn(), ["PA@3 d"]);
+  assert.equal(bench.table.counters.shortAnswers, 0);
+});
+
+Deno.test("a shorter answer counts after silence, a short one where that is usual", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "a" });
+  bench.turn();
+  const waits: string[] = [];
+  for (let i = 1; i <= 40; i++) {
+    bench.client({ flags: "PA", at: i, read: i * 100, text: "b" });
+    bench.target({ flags: "PA", at: (i - 1) * 60, ack: i, length: 60 });
+    bench.turn();
+    waits.push(bench.wait(1500).find((one) => one.includes("b")) ?? "");
+  }
+  assert.equal(waits[0], `1000: PA@1 b`);
+  assert.equal(waits[39], `50: PA@40 b`);
+  assert.equal(bench.table.counters.shortAnswers, 40);
+});
+
+Deno.test("an answer with a hole or without its push is not over however long it is silent", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "a" });
+  bench.client({ flags: "PA", at: 1, read: 3000, text: "b" });
+  bench.turn();
+  bench.target({ flags: "A", ack: 1, length: 1000 });
+  bench.turn();
+  assert.deepEqual(bench.wait(4000).filter((one) => one.includes("b")), []);
+  bench.target({ flags: "PA", at: 2000, ack: 1, length: 500 });
+  bench.turn();
+  assert.deepEqual(bench.wait(30_000).filter((one) => one.includes("b")), []);
+  bench.target({ flags: "A", at: 1000, ack: 1, length: 1000 });
+  bench.turn();
+  assert.equal(bench.wait(2000)[0], "1000: PA@1 b");
+});
+
+Deno.test("silence does not count while the way back is interrupted", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "a" });
+  bench.client({ flags: "PA", at: 1, read: 300, text: "b" });
+  bench.turn();
+  bench.target({ flags: "PA", ack: 1, length: 100 });
+  bench.turn();
+  bench.table.wayBackWorks = false;
+  assert.deepEqual(bench.wait(8000).filter((one) => one.includes("b")), []);
+  bench.table.wayBackWorks = true;
+  bench.table.kickAll(bench.nowMs);
+  bench.turn();
+  assert.equal(bench.wait(3000)[0], "1000: PA@1 b");
+});
+
+Deno.test("the end of a longer answer does not pass for the next answer", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "a" });
+  bench.client({ flags: "PA", at: 1, read: 100, text: "b" });
+  bench.client({ flags: "PA", at: 2, read: 200, text: "c" });
+  bench.turn();
+  bench.target({ flags: "PA", ack: 1, length: 150 });
+  assert.deepEqual(bench.turn(), ["PA@1 b"]);
+  bench.target({ flags: "PA", at: 150, ack: 1, length: 100 }); // still the first answer
+  assert.deepEqual(bench.turn().filter((one) => one.includes("c")), []);
+  bench.target({ flags: "PA", at: 250, ack: 2, length: 100 });
+  assert.deepEqual(bench.turn(), ["PA@2 c"]);
+});
+
+Deno.test("half-close: the FIN goes out before the answer", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.client({ flags: "FA", at: 3 });
+  assert.deepEqual(bench.turn(), ["PA@0 one", "FA@3"]);
+  bench.target({ flags: "PA", ack: 4, length: 10 });
+  bench.turn();
+  assert.equal(bench.outcomes(), "");
+  bench.target({ flags: "FA", at: 10, ack: 4 });
+  assert.deepEqual(bench.turn(), ["A@4"]);
+  assert.equal(bench.outcomes(), "complete");
+  bench.assertEmpty();
+});
+
+Deno.test("a reset is passed on when everything before it has arrived", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.client({ flags: "RA", at: 3 });
+  assert.deepEqual(bench.turn(), ["PA@0 one"]);
+  bench.target({ flags: "A", ack: 3 });
+  assert.deepEqual(bench.turn(), ["RA@3"]);
+  assert.equal(bench.outcomes(), "complete");
+  bench.assertEmpty();
+});
+
+Deno.test("a FIN followed by a reset is repeated as both", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "FA" });
+  bench.client({ flags: "R", at: 1 });
+  assert.deepEqual(bench.turn(), ["FA@0"]);
+  bench.target({ flags: "A", ack: 1 });
+  assert.deepEqual(bench.turn(), ["RA@1"]);
+  assert.equal(bench.outcomes(), "complete");
+  bench.assertEmpty();
+});
+
+Deno.test("what a target that closed early did not take goes over a fresh connection", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.client({ flags: "PA", at: 3, read: 100, text: "two" });
+  bench.turn();
+  bench.target({ flags: "PA", ack: 3, length: 40 });
+  bench.target({ flags: "FA", at: 40, ack: 3 });
+  const firstPort = bench.port;
+  assert.deepEqual(bench.turn(), ["FA@3", "S@-1"]);
+  assert.notEqual(bench.port, firstPort);
+  bench.accept();
+  assert.deepEqual(bench.turn(), ["PA@0 two"]);
+  bench.client({ flags: "FA", at: 6, read: 200 });
+  bench.target({ flags: "PA", ack: 3, length: 100 });
+  assert.deepEqual(bench.turn(), ["FA@3"]);
+  bench.target({ flags: "FA", at: 100, ack: 4 });
+  bench.turn();
+  assert.equal(bench.outcomes(), "complete");
+  assert.equal(bench.table.counters.reconnects, 1);
+  bench.assertEmpty();
+});
+
+Deno.test("after a close in a pause the next request goes over a fresh connection at once", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.turn();
+  bench.target({ flags: "PA", ack: 3, length: 100 });
+  bench.target({ flags: "FA", at: 100, ack: 3 });
+  assert.deepEqual(bench.turn(), ["A@3"]);
+  bench.client({ flags: "PA", at: 3, read: 100, text: "two" });
+  assert.deepEqual(bench.turn(), ["FA@3", "S@-1"]);
+  bench.accept();
+  assert.deepEqual(bench.turn(), ["PA@0 two"]);
+});
+
+Deno.test("a client that went on after the server's FIN does so on the same connection", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.turn();
+  bench.target({ flags: "PA", ack: 3, length: 100 });
+  bench.target({ flags: "FA", at: 100, ack: 3 });
+  bench.turn();
+  bench.client({ flags: "PA", at: 3, read: 101, text: "two" });
+  assert.deepEqual(bench.turn(), ["PA@3 two"]);
+});
+
+Deno.test("after a reset in a pause the next request does not wait for an older answer", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.turn();
+  bench.target({ flags: "PA", ack: 3, length: 100 });
+  bench.turn();
+  bench.target({ flags: "RA", at: 100, ack: 3 });
+  assert.deepEqual(bench.turn(), []);
+  bench.client({ flags: "PA", at: 3, read: 100, text: "two" });
+  assert.deepEqual(bench.turn(), ["S@-1"]);
+  bench.accept();
+  assert.deepEqual(bench.turn(), ["PA@0 two"]);
+});
+
+Deno.test("a request that goes on while the reset arrives is repeated whole", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "A", text: "begin" });
+  bench.turn();
+  bench.target({ flags: "R", at: 0 });
+  bench.client({ flags: "PA", at: 5, text: "-end" });
+  assert.deepEqual(bench.turn(), ["S@-1"]);
+  bench.accept();
+  assert.deepEqual(bench.turn(), ["A@0 begin", "PA@5 -end"]);
+  assert.equal(bench.table.counters.lostBytes, 0);
+});
+
+Deno.test("of a request cut by a reset the rest is lost, and the next goes on", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "A", text: "x".repeat(1460) });
+  bench.client({ flags: "PA", at: 1460, text: "y".repeat(1460) });
+  bench.client({ flags: "PA", at: 2920, read: 10, text: "next" });
+  bench.client({ flags: "FA", at: 2924, read: 10 });
+  bench.turn();
+  bench.target({ flags: "A", ack: 1460 });
+  bench.target({ flags: "R", at: 0 });
+  assert.deepEqual(bench.turn(), ["S@-1"]);
+  bench.accept();
+  assert.deepEqual(bench.turn(), ["PA@0 next", "FA@4"]);
+  bench.target({ flags: "FA", ack: 5 });
+  bench.turn();
+  assert.equal(bench.outcomes(), "reset by target");
+  assert.equal(bench.table.counters.lostBytes, 1460);
+  bench.assertEmpty();
+});
+
+Deno.test("a target that resets every connection is given up", () => {
+  const bench = new Bench({ maxFruitlessReconnects: 3 });
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.turn();
+  for (let i = 0; i < 4; i++) {
+    assert.equal(bench.outcomes(), "");
+    bench.target({ flags: "R", at: 0 });
+    bench.turn();
+    bench.accept();
+    bench.turn();
+  }
+  assert.equal(bench.outcomes(), "reset by target");
+  assert.equal(bench.table.counters.reconnects, 3);
+  bench.assertEmpty();
+});
+
+Deno.test("refused, and not answered at all", () => {
+  const refused = new Bench();
+  refused.client({ flags: "S", at: -1 });
+  refused.client({ flags: "PA", text: "one" });
+  refused.turn();
+  refused.target({ flags: "RA" });
+  refused.turn();
+  assert.equal(refused.outcomes(), "refused");
+  // What is still captured of the connection begins nothing new.
+  refused.client({ flags: "PA", at: 3, read: 9, text: "two" });
+  refused.client({ flags: "PA", at: 6, read: 99, text: "three" });
+  assert.deepEqual(refused.turn(), []);
+  assert.equal(refused.table.ledger.seen, 1);
+  refused.assertEmpty();
+
+  const silent = new Bench();
+  silent.client({ flags: "S", at: -1 });
+  silent.turn();
+  assert.deepEqual(silent.wait(30_000), [
+    "1000: S@-1",
+    "3000: S@-1",
+    "7000: S@-1",
+    "15000: S@-1",
+    "20000: R@0",
+  ]);
+  assert.equal(silent.outcomes(), "no answer");
+  silent.assertEmpty();
+});
+
+Deno.test("while the way back is interrupted nobody is given up, and no timer spins", () => {
+  const bench = new Bench();
+  bench.table.wayBackWorks = false;
+  bench.client({ flags: "S", at: -1 });
+  bench.turn();
+  bench.wait(100_000);
+  assert.equal(bench.outcomes(), "");
+  bench.table.wayBackWorks = true;
+  const routes: number[] = [];
+  bench.table.forEachRoute((_address, port) => routes.push(port));
+  assert.deepEqual(routes, [CLIENT_PORT]);
+  bench.table.kickAll(bench.nowMs);
+  assert.deepEqual(bench.turn(), ["S@-1"]);
+  bench.accept();
+  assert.deepEqual(bench.turn(), ["A@0"]);
+});
+
+Deno.test("a captured gap is waited for, then the session ends as such", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.client({ flags: "PA", at: 10, text: "later" });
+  bench.turn();
+  bench.target({ flags: "A", ack: 3 });
+  bench.turn();
+  assert.deepEqual(bench.wait(6000), ["5000: RA@3"]);
+  assert.equal(bench.outcomes(), "capture gap");
+  bench.assertEmpty();
+});
+
+Deno.test("a client that comes back from the same port gets another one", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.turn();
+  bench.client({ flags: "S", at: 500_000 });
+  assert.deepEqual(bench.turn(), ["S@-1"]);
+  assert.notEqual(bench.port, CLIENT_PORT);
+  assert.equal(bench.table.counters.movedPorts, 1);
+  assert.equal(bench.table.openSessions, 2);
+  // The same SYN again is no third connection.
+  bench.client({ flags: "S", at: 500_000 });
+  bench.turn();
+  assert.equal(bench.table.ledger.seen, 2);
+  bench.port = CLIENT_PORT;
+  bench.accept();
+  bench.table.abortAll(bench.nowMs);
+  assert.equal(bench.outcomes(), "open at exit, open at exit");
+  bench.assertEmpty();
+});
+
+Deno.test("after its end a connection still answers as TIME-WAIT does", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "FA" });
+  bench.turn();
+  bench.target({ flags: "FA", ack: 1 });
+  bench.turn();
+  assert.equal(bench.outcomes(), "complete");
+  bench.target({ flags: "FA", ack: 1, timestamps: { value: 55, echo: 1 } });
+  const [ack] = bench.sink.take();
+  assert.deepEqual(
+    [ack.flags, ack.acknowledgment, ack.options.tsecr],
+    ["A", (TARGET_ISS + 2) | 0, 55],
+  );
+  bench.target({ flags: "PA", at: 1, ack: 1, length: 10 });
+  assert.deepEqual(bench.turn(), ["R@1"]);
+  bench.target({ flags: "R", at: 1 });
+  bench.target({ flags: "A", at: 1, ack: 1 });
+  assert.deepEqual(bench.turn(), []);
+  bench.assertEmpty();
+  bench.target({ flags: "FA", ack: 1 });
+  assert.equal(bench.table.counters.strayResponses, 1);
+});
+
+Deno.test("when the capture stops, the answers still due are waited for", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.turn();
+  bench.table.stopCapture(bench.nowMs);
+  assert.deepEqual(bench.turn(), []);
+  bench.target({ flags: "PA", ack: 3, length: 10 });
+  assert.deepEqual(bench.turn(), ["FA@3"]);
+
+  const silent = new Bench();
+  silent.open();
+  silent.client({ flags: "PA", text: "one" });
+  silent.turn();
+  silent.target({ flags: "A", ack: 3 });
+  silent.table.stopCapture(silent.nowMs);
+  silent.turn();
+  assert.equal(silent.wait(6000)[0], "5000: FA@3");
+});
+
+Deno.test("a session in which nothing happens any more ends", () => {
+  const bench = new Bench({ sessionTimeoutMs: 60_000 });
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.turn();
+  bench.target({ flags: "A", ack: 3 });
+  bench.turn();
+  assert.deepEqual(bench.wait(70_000), ["60000: RA@3"]);
+  assert.equal(bench.outcomes(), "timed out");
+  bench.assertEmpty();
+});
+
+Deno.test("copies have ports of their own", () => {
+  const bench = new Bench({ copies: 3 });
+  bench.client({ flags: "S", at: -1 });
+  bench.table.flush(bench.nowMs);
+  const ports = bench.sink.take().map(({ sourcePort }) => sourcePort);
+  assert.equal(new Set(ports).size, 3);
+  assert.equal(ports.includes(CLIENT_PORT), true);
+  bench.table.abortAll(bench.nowMs);
+  bench.assertEmpty();
+});
+
+Deno.test("above the limits sessions are shed, and booked", () => {
+  const bench = new Bench({ maxSessions: 1 });
+  bench.open();
+  bench.client({ flags: "S", at: -1, sourcePort: 41_000 });
+  bench.client({ flags: "PA", at: 0, sourcePort: 41_000, text: "one" });
+  bench.client({ flags: "PA", at: 3, read: 9, sourcePort: 41_000, text: "two" });
+  assert.deepEqual(bench.turn(), []);
+  assert.equal(bench.outcomes(), "shed");
+  assert.equal(bench.table.ledger.seen, 2);
+});
+
+Deno.test("sampling leaves whole connections out", () => {
+  const bench = new Bench({ percentage: 30 });
+  for (let port = 20_000; port < 21_000; port++) {
+    bench.client({ flags: "S", at: -1, sourcePort: port });
+    bench.client({ flags: "PA", sourcePort: port, text: "one" });
+    bench.client({ flags: "PA", at: 3, read: 9, sourcePort: port, text: "two" });
+  }
+  const { counters, ledger } = bench.table;
+  assert.equal(ledger.seen + counters.sampledOut, 1000);
+  assert.ok(ledger.seen > 230 && ledger.seen < 370, `${ledger.seen}`);
+});
