@@ -43,7 +43,8 @@ async function main(): Promise<number> {
     log,
   });
   if (options.offline === undefined) {
-    return await runOnline(replay, options.transfers, options.capture);
+    const live = { way: options.capture, maxPayloadBytes };
+    return await runOnline(replay, options.transfers, live);
   }
   return await runOffline(replay, options.transfers, {
     ...options.offline,

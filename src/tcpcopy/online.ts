@@ -12,8 +12,20 @@ import { describeTransfers, type Replay } from "./replay.ts";
 
 /** How long sessions may go on after the capture was stopped. */
 const DRAIN_MS = 3_000;
-/** Of a raw socket; a ring has its own default. */
-const CAPTURE_BUFFER_BYTES = 64 << 20;
+const SOCKET_BUFFER_BYTES = 64 << 20;
+/**
+ * A ring takes its memory from the start, within the cap: this share of what payload may take, which
+ * with the default cap is as many packets as the socket's buffer has room for.
+ */
+const RING_SHARE_OF_PAYLOAD = 3 / 8;
+const MAX_RING_BYTES = 192 << 20;
+
+/** How live packets are captured. */
+export interface LiveCapture {
+  way: "raw" | "ring";
+  /** How much captured payload may wait, bytes. */
+  maxPayloadBytes: number;
+}
 
 /**
  * Captures and replays until a signal says stop; then what was captured is brought to its end.
@@ -23,11 +35,11 @@ const CAPTURE_BUFFER_BYTES = 64 << 20;
 export async function runOnline(
   replay: Replay,
   transfers: readonly Transfer[],
-  way: "raw" | "ring",
+  live: LiveCapture,
 ): Promise<number> {
   const { loop, log, table } = replay;
   // Opened before anything is promised: without the privilege this is where it ends.
-  const { capture, description } = openCapture(transfers, way);
+  const { capture, description } = openCapture(transfers, live);
   // Only now: what these connections send from here on is captured.
   for (const open of restingConnections(new Set(transfers.map(({ onlinePort }) => onlinePort)))) {
     table.noteResting(open.clientAddress, open.clientPort, open.serviceAddress, open.servicePort);
@@ -76,17 +88,19 @@ export async function runOnline(
 
 function openCapture(
   transfers: readonly Transfer[],
-  way: "raw" | "ring",
+  live: LiveCapture,
 ): { capture: CaptureSource; description: string } {
   const pairs = transfers.map(({ onlineAddress, onlinePort }) => ({
     address: onlineAddress,
     port: onlinePort,
   }));
-  if (way === "ring") {
-    const capture = RingCapture.toDestinations({ pairs });
+  if (live.way === "ring") {
+    const share = Math.floor(live.maxPayloadBytes * RING_SHARE_OF_PAYLOAD);
+    const bufferBytes = Math.min(share, MAX_RING_BYTES);
+    const capture = RingCapture.toDestinations({ pairs, bufferBytes });
     return { capture, description: `a packet ring (${capture.bufferBytes >>> 20} MB)` };
   }
-  const capture = new RawSocketCapture({ pairs, receiveBufferBytes: CAPTURE_BUFFER_BYTES });
+  const capture = new RawSocketCapture({ pairs, receiveBufferBytes: SOCKET_BUFFER_BYTES });
   const bufferMb = (capture.receiveBufferBytes / (1 << 20)).toFixed(1);
   return { capture, description: `a raw socket (buffer ${bufferMb} MB)` };
 }

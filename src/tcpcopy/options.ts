@@ -62,7 +62,7 @@ const replayed = object("What is replayed", {
   capture: withDefault(
     option("--capture", choice(["raw", "ring"], { metavar: "WAY" }), {
       description:
-        message`How live packets are captured: "raw", by a raw socket, behind the local firewall; "ring", through 192 MB of memory shared with the kernel, for where the kernel grants no large socket buffers (containers without CAP_NET_ADMIN). A ring sees packets before the local firewall does, also those this host only forwards (name the address in -x), and skips IP fragments.`,
+        message`How live packets are captured: "raw", by a raw socket, behind the local firewall; "ring", through memory shared with the kernel, 192 MB or less with a smaller -m, for where the kernel grants no large socket buffers (containers without CAP_NET_ADMIN). A ring sees packets before the local firewall does, also those this host only forwards (name the address in -x), and skips IP fragments.`,
     }),
     "raw",
   ),
