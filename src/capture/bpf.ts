@@ -6,18 +6,24 @@
  */
 
 import { type FilterInstruction, MAX_FILTER_INSTRUCTIONS } from "../../ffi/socket.ts";
+import { type Partition, PARTITION_SHIFT, PARTITION_SPREAD } from "../wire/partition.ts";
 
 /** Operations (linux/bpf_common.h): class, size and mode in one number. */
 const LD_WORD_ABS = 0x20;
 const LD_HALF_IND = 0x48;
 const LDX_BYTE_MSH = 0xb1;
 const JEQ_K = 0x15;
+const MUL_K = 0x24;
+const RSH_K = 0x74;
+const MOD_K = 0x94;
 const RET_K = 0x06;
 
 /** Keep the whole packet, however long: the operand of RET is the number of bytes to keep. */
 const KEEP = 0x40000;
 const IPV4_DESTINATION = 16;
-const TCP_DESTINATION_PORT = 2;
+/** Where the ports stand in a TCP header. */
+export const TCP_SOURCE_PORT = 0;
+export const TCP_DESTINATION_PORT = 2;
 
 /** A destination whose packets are wanted. */
 export interface CapturePair {
@@ -33,12 +39,19 @@ export interface CapturePair {
  * packets together before such a socket sees them.
  *
  * @param pairs destinations wanted, at least one; up to about 800
- * @throws RangeError for a port out of range, none or too many pairs
+ * @param partition only packets from clients of this part
+ * @throws RangeError for a port out of range, none or too many pairs, an unusable partition
  */
-export function destinationFilter(pairs: readonly CapturePair[]): FilterInstruction[] {
+export function destinationFilter(
+  pairs: readonly CapturePair[],
+  partition?: Partition,
+): FilterInstruction[] {
   if (pairs.length === 0) throw new RangeError("A capture filter needs at least one port.");
   // X = length of the IP header.
-  const program: FilterInstruction[] = [[LDX_BYTE_MSH, 0, 0, 0]];
+  const program: FilterInstruction[] = [
+    ...partitionCondition(partition, 0, TCP_SOURCE_PORT),
+    [LDX_BYTE_MSH, 0, 0, 0],
+  ];
   for (const { address, port } of pairs) {
     if (!Number.isInteger(port) || port < 1 || port > 65_535) {
       throw new RangeError(`A port to capture is 1 to 65535, not ${port}.`);
@@ -60,6 +73,36 @@ export function destinationFilter(pairs: readonly CapturePair[]): FilterInstruct
     );
   }
   return program;
+}
+
+/**
+ * Goes on behind itself for TCP packets whose client is of a part (`partitionOf`), and ends with
+ * nothing for others.
+ *
+ * @param ipHeader where the IPv4 header begins
+ * @param clientPort where the client's port stands in the TCP header
+ * @throws RangeError for an unusable partition
+ */
+export function partitionCondition(
+  partition: Partition | undefined,
+  ipHeader: number,
+  clientPort: number,
+): FilterInstruction[] {
+  if (partition === undefined) return [];
+  const { index, count } = partition;
+  if (!Number.isInteger(count) || !Number.isInteger(index) || index < 0 || index >= count) {
+    throw new RangeError(`A partition is 0 to count - 1, not ${index} of ${count}.`);
+  }
+  if (count === 1) return [];
+  return [
+    [LDX_BYTE_MSH, 0, 0, ipHeader],
+    [LD_HALF_IND, 0, 0, ipHeader + clientPort],
+    [MUL_K, 0, 0, PARTITION_SPREAD],
+    [RSH_K, 0, 0, PARTITION_SHIFT],
+    [MOD_K, 0, 0, count],
+    [JEQ_K, 1, 0, index],
+    [RET_K, 0, 0, 0],
+  ];
 }
 
 /** The error for a filter expression that libpcap refuses, with libpcap's text. */

@@ -25,6 +25,7 @@ import {
 } from "../../ffi/socket.ts";
 import { EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
 import { LinkType } from "../wire/link_type.ts";
+import type { Partition } from "../wire/partition.ts";
 import { type CapturePair, destinationFilter } from "./bpf.ts";
 import type { CaptureSource, CaptureStats, PacketHandler } from "./source.ts";
 
@@ -44,6 +45,8 @@ const DRAIN_BATCHES = 10_000;
 export interface RawSocketCaptureOptions {
   /** Destinations whose packets are wanted, at least one. */
   pairs: readonly CapturePair[];
+  /** Only what clients of this part send. For several captures side by side. */
+  partition?: Partition;
   /** Receive buffer to ask for. Default 16 MiB. */
   receiveBufferBytes?: number;
 }
@@ -76,7 +79,7 @@ export class RawSocketCapture implements CaptureSource {
 
   /** @throws SystemError, EPERM without root or CAP_NET_RAW; RangeError for unusable pairs */
   constructor(options: RawSocketCaptureOptions) {
-    const filter = destinationFilter(options.pairs);
+    const filter = destinationFilter(options.pairs, options.partition);
     const memory = new Arena(
       BATCH_PACKETS * SLOT_BYTES + MessageVector.bytesFor(BATCH_PACKETS) + 64,
     );

@@ -31,8 +31,9 @@ import { SystemError } from "../../ffi/errno.ts";
 import { type FilterInstruction, socketError } from "../../ffi/socket.ts";
 import { EPOLLERR, EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
 import { LinkType } from "../wire/link_type.ts";
+import type { Partition } from "../wire/partition.ts";
 import { type CapturePair, filterRefused } from "./bpf.ts";
-import { arrivingFilter, incomingFilter, type LengthRange, type Partition } from "./ring_filter.ts";
+import { arrivingFilter, incomingFilter, type LengthRange } from "./ring_filter.ts";
 import type { CaptureSource, CaptureStats, PacketHandler } from "./source.ts";
 
 /** Packets per turn of the loop and ring that is ready: others get their turn after that. */
@@ -64,7 +65,10 @@ interface SharingOptions {
    * the other, for each connection to be one capture's in all rings.
    */
   fanout?: { group: number; mode: "hash" };
-  /** Takes only connections of this part; see `partitionOf`. For several captures side by side. */
+  /**
+   * Takes only connections of this part; see `partitionOf`. For several captures side by side. The
+   * client is who sends to a destination, or whom a device's packets go to.
+   */
   partition?: Partition;
 }
 

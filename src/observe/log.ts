@@ -22,25 +22,44 @@ export interface LogOptions {
 export function openLog(options: LogOptions): Logger {
   const write = options.file === undefined ? writerTo(Deno.stderr) : writerToFile(options.file);
   const encoder = new TextEncoder();
+  const { program } = options;
+  return logTo(program, (record) => write(encoder.encode(formatLine(program, record))));
+}
+
+/** The logger of a worker: what is said goes to the thread that writes the log. */
+export function openForwardedLog(
+  program: string,
+  forward: (level: "info" | "warn", text: string) => void,
+): Logger {
+  return logTo(
+    program,
+    (record) => forward(record.level === "info" ? "info" : "warn", textOf(record)),
+  );
+}
+
+function logTo(program: string, sink: (record: LogRecord) => void): Logger {
   configureSync({
     reset: true,
-    sinks: { lines: (record) => write(encoder.encode(formatLine(options.program, record))) },
+    sinks: { lines: sink },
     loggers: [
       { category: [], sinks: ["lines"], lowestLevel: "info" },
       { category: ["logtape", "meta"], sinks: ["lines"], lowestLevel: "error" },
     ],
   });
-  return getLogger([options.program]);
+  return getLogger([program]);
 }
 
 function formatLine(program: string, record: LogRecord): string {
   const time = new Date(record.timestamp).toISOString().replace("T", " ").replace("Z", "");
   const level = record.level === "info" ? "" : `${record.level}: `;
-  // Lines are passed whole: braces in a file's name are no place-holders.
-  const text = typeof record.rawMessage === "string"
+  return `${time} ${program}: ${level}${textOf(record)}\n`;
+}
+
+/** Lines are passed whole: braces in a file's name are no place-holders. */
+function textOf(record: LogRecord): string {
+  return typeof record.rawMessage === "string"
     ? record.rawMessage
     : record.message.map(String).join("");
-  return `${time} ${program}: ${level}${text}\n`;
 }
 
 /** The operator may have closed the pipe (`tcpcopy | head`): the replay goes on without a log. */

@@ -5,6 +5,7 @@
  * shortly, is not: the replay may lag behind, and the target may still hold the old connection.
  */
 
+import { isInPartition, type Partition, WHOLE } from "../wire/partition.ts";
 import { type FlowTable, flowWord } from "./flow_table.ts";
 
 /** Value in the table of replayed flows for a connection that has ended shortly before. */
@@ -24,15 +25,18 @@ export class AddressPool {
   port = 0;
   readonly #addresses: Int32Array;
   readonly #flows: FlowTable;
+  readonly #partition: Partition;
   #cursor = 0;
 
   /**
    * @param addresses addresses to use in place of the clients' own; empty to keep those
    * @param flows the replayed flows: (address, port and target) to a session or RECENTLY_CLOSED
+   * @param partition only ports of this part are chosen; those of the others are other pools' to give
    */
-  constructor(addresses: Int32Array, flows: FlowTable) {
+  constructor(addresses: Int32Array, flows: FlowTable, partition: Partition = WHOLE) {
     this.#addresses = addresses;
     this.#flows = flows;
+    this.#partition = partition;
   }
 
   /**
@@ -52,20 +56,27 @@ export class AddressPool {
   }
 
   #chooseOn(address: number, clientPort: number, copy: number, target: number): boolean {
-    const keeps = copy === 0 || this.#addresses.length > copy;
+    const keeps = (copy === 0 || this.#addresses.length > copy) &&
+      isInPartition(clientPort, this.#partition);
     if (keeps && this.#take(address, clientPort, target, -1)) return true;
     for (let i = 0; i < FREE_PROBES; i++) {
-      // A stride that shares no factor with the number of ports visits every one of them.
-      this.#cursor = (this.#cursor + 7919) % PORTS;
-      if (this.#take(address, FIRST_PORT + this.#cursor, target, -1)) return true;
+      if (this.#take(address, this.#nextPort(), target, -1)) return true;
     }
     // Everything probed was in use until shortly: the target's TIME-WAIT accepts a newer SYN.
     if (keeps && this.#take(address, clientPort, target, RECENTLY_CLOSED)) return true;
     for (let i = 0; i < CLOSED_PROBES; i++) {
-      this.#cursor = (this.#cursor + 7919) % PORTS;
-      if (this.#take(address, FIRST_PORT + this.#cursor, target, RECENTLY_CLOSED)) return true;
+      if (this.#take(address, this.#nextPort(), target, RECENTLY_CLOSED)) return true;
     }
     return false;
+  }
+
+  /** The next port of the part. */
+  #nextPort(): number {
+    do {
+      // A stride that shares no factor with the number of ports visits every one of them.
+      this.#cursor = (this.#cursor + 7919) % PORTS;
+    } while (!isInPartition(FIRST_PORT + this.#cursor, this.#partition));
+    return FIRST_PORT + this.#cursor;
   }
 
   #take(address: number, port: number, target: number, acceptable: number): boolean {

@@ -1,5 +1,7 @@
 /** Settings of the session layer. Pure. */
 
+import { type Partition, WHOLE } from "../wire/partition.ts";
+
 /** How sessions behave; see DEFAULT_SESSION_CONFIG. */
 export interface SessionConfig {
   /** Largest IP packet sent to a target, bytes. */
@@ -16,6 +18,8 @@ export interface SessionConfig {
   percentage: number;
   /** Source addresses of the replay, int32; empty: the clients' own. */
   clientAddresses: Int32Array;
+  /** The part of all client ports that this table may use, towards the targets. */
+  partition: Partition;
   /** Whether a request waits for the answer its client had read. */
   waitForAnswers: boolean;
   /** A session in which nothing happens for so long ends. */
@@ -48,6 +52,7 @@ export const DEFAULT_SESSION_CONFIG: SessionConfig = {
   copies: 1,
   percentage: 100,
   clientAddresses: new Int32Array(0),
+  partition: WHOLE,
   waitForAnswers: true,
   sessionTimeoutMs: 600_000,
   connectTimeoutMs: 20_000,

@@ -103,7 +103,11 @@ export class SessionTable implements SessionHost {
       counters: this.counters,
       mtuBytes: config.mtuBytes,
     };
-    this.#addresses = new AddressPool(config.clientAddresses, this.#replayFlows);
+    this.#addresses = new AddressPool(
+      config.clientAddresses,
+      this.#replayFlows,
+      config.partition,
+    );
     this.#closed = new ClosedQueue(
       config.recentlyClosedMs,
       (address, word) => this.#forget(address, word),

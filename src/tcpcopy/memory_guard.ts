@@ -8,6 +8,8 @@
 
 /** What the runtime takes by itself, bytes (measured: 80 to 115 MB). */
 const RUNTIME_BYTES = 120 << 20;
+/** What each worker takes besides, bytes. */
+const WORKER_BYTES = 40 << 20;
 /** Shares of the whole cap, and of what the runtime leaves, that payload may take. */
 const PAYLOAD_SHARE = 0.5;
 const PAYLOAD_SHARE_OF_REST = 0.7;
@@ -19,10 +21,20 @@ const REPEAT_AFTER_MS = 30_000;
 /** The smallest cap that leaves room for sessions, MB. */
 export const MIN_MEMORY_MB = 160;
 
-/** How much captured payload may wait under a memory cap, bytes. */
-export function payloadCap(maxMemoryBytes: number): number {
-  const rest = maxMemoryBytes - RUNTIME_BYTES;
+/** The smallest cap for several workers, MB. */
+export function minMemoryMb(workers: number): number {
+  return MIN_MEMORY_MB + threadBytes(workers) / (1 << 20);
+}
+
+/** How much captured payload may wait under a memory cap, in all workers together, bytes. */
+export function payloadCap(maxMemoryBytes: number, workers = 1): number {
+  const rest = maxMemoryBytes - RUNTIME_BYTES - threadBytes(workers);
   return Math.floor(Math.min(maxMemoryBytes * PAYLOAD_SHARE, rest * PAYLOAD_SHARE_OF_REST));
+}
+
+/** Without workers the main thread does everything. */
+function threadBytes(workers: number): number {
+  return workers === 1 ? 0 : workers * WORKER_BYTES;
 }
 
 /** What the guard looks at. */

@@ -1,177 +1,134 @@
 /** Offline replay: the packets of a capture file, in the rhythm they were recorded in. */
 
+import type { Logger } from "@logtape/logtape";
 import { dropRoot } from "../../ffi/privileges.ts";
 import { PcapFileReader } from "../capture/pcap_file.ts";
 import { onSignals } from "../loop/signals.ts";
+import { mergeFigures } from "../observe/merge.ts";
 import { formatCount, formatShare } from "../observe/report.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
-import { Player } from "./player.ts";
-import { describeTransfers, type Replay } from "./replay.ts";
+import type { FileSource } from "./file_part.ts";
+import type { Part } from "./part.ts";
+import { describeTransfers } from "./replay.ts";
 import { type Survey, surveyFile } from "./survey.ts";
-
-/** What to play, and how. */
-export interface OfflineOptions {
-  path: string;
-  acceleration: number;
-  /** Longer pauses are cut to this, ms; Infinity keeps them. */
-  maxGapMs: number;
-  /** How often to play the file. */
-  times: number;
-  libpcapPath: string | undefined;
-  /** Payload waiting above this makes the file wait, bytes. */
-  maxWaitingBytes: number;
-}
+import { type MemoryLimits, Watch } from "./watch.ts";
 
 const PROGRESS_EVERY_MS = 200;
-const LOOK_EVERY_MS = 5;
+/** Parts are told to begin so far ahead that each has heard of it by then. */
+const BEGIN_AHEAD_MS = 20;
 
 /**
  * Plays the file and ends when the last session has ended.
  *
+ * @param makeParts called when the file has proved to be usable
+ * @param times how often to play the file
  * @returns the exit code: 0 only if every session was complete
  */
 export async function runOffline(
-  replay: Replay,
+  makeParts: () => readonly Part[],
   transfers: readonly Transfer[],
-  options: OfflineOptions,
+  source: FileSource,
+  times: number,
+  limits: MemoryLimits,
+  log: Logger,
 ): Promise<number> {
-  const { loop, log, table } = replay;
-  using file = new PcapFileReader(options.path, { libpcapPath: options.libpcapPath });
-  const survey = surveyFile(file, new TransferMap(transfers), options.maxGapMs);
+  const survey = surveySource(source, transfers);
+  const parts = makeParts();
+  await Promise.all(parts.map((part) => part.open()));
   // Playing the file again means opening it again, which may need root.
-  if (options.times === 1) dropRoot();
+  if (times === 1) dropRoot();
+  const failed = Promise.race(parts.map((part) => part.failed));
+  const stop = Promise.withResolvers<void>();
   let interrupted = false;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
     if (!interrupted) log.info(`${signal}: the replay ends here`);
     interrupted = true;
-    loop.wake();
+    stop.resolve();
   });
-  const running = loop.run();
-  const progress = new ProgressLine(replay, survey, options.times);
+  using watch = new Watch(parts, limits, log);
+  using progress = new ProgressLine(parts, survey, times);
   try {
-    await Promise.race([replay.connect(), running]);
-    log.info(
-      `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${options.path}: ` +
-        `${formatCount(survey.packets)} packets, ${
-          formatCount(survey.requestPackets)
-        } of them requests, ` +
-        `${(survey.durationMs / options.acceleration / 1000).toFixed(1)} s`,
-    );
-    if (survey.cutPackets > 0) {
-      log.warn(
-        `${
-          formatCount(survey.cutPackets)
-        } request packets were cut short when they were recorded: ` +
-          "their sessions end there",
-      );
+    const connected = Promise.all(parts.map((part) => part.connect()));
+    await Promise.race([connected, failed, stop.promise]);
+    announce(transfers, source, survey, log);
+    for (let round = 0; round < times && !interrupted; round++) {
+      progress.round++;
+      const startAtMs = Date.now() + (parts.length > 1 ? BEGIN_AHEAD_MS : 0);
+      const played = Promise.all(parts.map((part) => part.play(startAtMs)));
+      await Promise.race([played, failed, stop.promise]);
     }
-    loop.every(PROGRESS_EVERY_MS, () => progress.show());
-    // Whatever ends the loop ends the program too.
-    const played = playAll(replay, file, options, () => interrupted, progress);
-    await Promise.race([played, running]);
     progress.clear();
-    const complete = table.ledger.allComplete && !interrupted;
-    replay.finish();
-    await running;
-    return complete ? 0 : 1;
+    const final = await Promise.all(parts.map((part) => part.finish()));
+    watch.report(final);
+    const { ledger } = mergeFigures(final.map((status) => status.figures));
+    return ledger.allComplete && !interrupted ? 0 : 1;
   } finally {
     unsubscribe();
-    loop.stop();
   }
 }
 
-/** Plays the file as often as asked for, each time to the end of the last session. */
-async function playAll(
-  replay: Replay,
-  file: PcapFileReader,
-  options: OfflineOptions,
-  isInterrupted: () => boolean,
-  progress: ProgressLine,
-): Promise<void> {
-  const { loop, table } = replay;
-  for (let round = 0; round < options.times && !isInterrupted(); round++) {
-    if (round > 0) {
-      file.rewind();
-      table.startOver();
-    }
-    await playOnce(replay, file, options, isInterrupted, progress);
-    table.stopCapture(loop.nowMs);
-    await until(replay, () => table.openSessions === 0 || isInterrupted());
-  }
+function surveySource(source: FileSource, transfers: readonly Transfer[]): Survey {
+  using file = new PcapFileReader(source.path, { libpcapPath: source.libpcapPath });
+  return surveyFile(file, new TransferMap(transfers), source.maxGapMs);
 }
 
-async function playOnce(
-  replay: Replay,
-  file: PcapFileReader,
-  options: OfflineOptions,
-  isInterrupted: () => boolean,
-  progress: ProgressLine,
-): Promise<void> {
-  const { loop, table } = replay;
-  const player = new Player(
-    file,
-    options,
-    loop.nowMs,
-    () => replay.onCaptured(file.linkType, file.bytes, file.view, file.offset, file.capturedLength),
-    // With no session open there is nothing to wait for.
-    () =>
-      table.payloadBytes > options.maxWaitingBytes || (table.shedding && table.openSessions > 0),
+function announce(
+  transfers: readonly Transfer[],
+  source: FileSource,
+  survey: Survey,
+  log: Logger,
+): void {
+  const { packets, requestPackets, cutPackets, durationMs } = survey;
+  const seconds = (durationMs / source.acceleration / 1000).toFixed(1);
+  log.info(
+    `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${source.path}: ` +
+      `${formatCount(packets)} packets, ${formatCount(requestPackets)} of them requests, ` +
+      `${seconds} s`,
   );
-  progress.begin(player);
-  loop.addTimerSource(player);
-  loop.wake();
-  try {
-    await until(replay, () => player.ended || isInterrupted());
-  } finally {
-    loop.removeTimerSource(player);
-  }
-}
-
-/** Resolves when the condition holds; looked at between turns of the loop. */
-function until(replay: Replay, isDone: () => boolean): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = replay.loop.every(LOOK_EVERY_MS, () => {
-    if (!isDone()) return;
-    replay.loop.clear(timer);
-    resolve();
-  });
-  return promise;
+  if (cutPackets === 0) return;
+  log.warn(
+    `${formatCount(cutPackets)} request packets were cut short when they were recorded: ` +
+      "their sessions end there",
+  );
 }
 
 /** One line on the terminal that is written over again and again. */
-class ProgressLine {
-  readonly #replay: Replay;
+class ProgressLine implements Disposable {
+  /** Which time the file is played, from 1 on. */
+  round = 0;
+  readonly #parts: readonly Part[];
   readonly #survey: Survey;
   readonly #rounds: number;
   readonly #isTerminal = Deno.stderr.isTerminal();
-  #player: Player | undefined;
-  #round = 0;
+  readonly #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(replay: Replay, survey: Survey, rounds: number) {
-    this.#replay = replay;
+  constructor(parts: readonly Part[], survey: Survey, rounds: number) {
+    this.#parts = parts;
     this.#survey = survey;
     this.#rounds = rounds;
-  }
-
-  begin(player: Player): void {
-    this.#player = player;
-    this.#round++;
-  }
-
-  show(): void {
-    if (!this.#isTerminal || this.#player === undefined) return;
-    const { ledger, counters, openSessions } = this.#replay.table;
-    const round = this.#rounds > 1 ? `round ${this.#round} of ${this.#rounds}, ` : "";
-    this.#write(
-      `${round}${formatShare(this.#player.played, this.#survey.packets)} played, ` +
-        `${formatCount(ledger.seen)} sessions, ${formatCount(openSessions)} open, ` +
-        `${formatShare(counters.acknowledgedBytes, counters.capturedBytes)} acknowledged`,
-    );
+    if (this.#isTerminal) this.#timer = setInterval(() => this.#show(), PROGRESS_EVERY_MS);
   }
 
   clear(): void {
     if (this.#isTerminal) this.#write("");
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #show(): void {
+    if (this.round === 0) return;
+    const status = this.#parts.map((part) => part.status);
+    const { ledger, counters } = mergeFigures(status.map(({ figures }) => figures));
+    const played = Math.min(...status.map((part) => part.played));
+    const round = this.#rounds > 1 ? `round ${this.round} of ${this.#rounds}, ` : "";
+    this.#write(
+      `${round}${formatShare(played, this.#survey.packets)} played, ` +
+        `${formatCount(ledger.seen)} sessions, ${formatCount(ledger.open)} open, ` +
+        `${formatShare(counters.acknowledgedBytes, counters.capturedBytes)} acknowledged`,
+    );
   }
 
   #write(text: string): void {

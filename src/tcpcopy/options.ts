@@ -13,9 +13,10 @@ import {
 } from "../cli/addresses.ts";
 import { UsageError } from "../cli/fatal.ts";
 import { message, readCommandLine } from "../cli/program.ts";
+import { MAX_WORKERS, parseWorkers } from "../cli/workers.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
-import { MIN_MEMORY_MB } from "./memory_guard.ts";
+import { MIN_MEMORY_MB, minMemoryMb } from "./memory_guard.ts";
 import type { InjectWay } from "./replay.ts";
 
 /** What the user asked for. */
@@ -30,6 +31,8 @@ export interface TcpcopyOptions {
   capture: "raw" | "ring";
   sessionTimeoutMs: number;
   maxMemoryBytes: number;
+  /** Threads the connections are shared among; 1: all in the main thread. */
+  workers: number;
   mtuBytes: number;
   mssBytes: number;
   inject: InjectWay;
@@ -39,6 +42,8 @@ export interface TcpcopyOptions {
   offline: { path: string; acceleration: number; maxGapMs: number; times: number } | undefined;
 }
 
+/** What our intercept accepts from all tcpcopys together. */
+const MAX_TUNNEL_CONNECTIONS = 64;
 const ONLINE_SESSION_TIMEOUT_S = 600;
 const OFFLINE_SESSION_TIMEOUT_S = 60;
 
@@ -153,6 +158,14 @@ const limits = object("Limits and log", {
     }),
     1024,
   ),
+  workers: withDefault(
+    option("--workers", string({ metavar: "N" }), {
+      description: message`Threads that share the connections, 1 to ${
+        String(MAX_WORKERS)
+      }, each with its own capture, sessions and -C tunnel connections; "auto": one less than there are cores, for the service to keep one, and not more than 8.`,
+    }),
+    "1",
+  ),
   log: optional(
     option("-l", "--log-file", string({ metavar: "FILE" }), {
       description: message`Append the log to this file instead of standard error.`,
@@ -185,6 +198,19 @@ export function readOptions(): TcpcopyOptions {
   }
   const timeoutS = given.timeout ??
     (given.file === undefined ? ONLINE_SESSION_TIMEOUT_S : OFFLINE_SESSION_TIMEOUT_S);
+  const workers = parseWorkers(given.workers);
+  if (given.memory < minMemoryMb(workers)) {
+    throw new UsageError(
+      `-m ${given.memory}: ${workers} workers need at least ${minMemoryMb(workers)} MB; ` +
+        "raise -m, or lower --workers",
+    );
+  }
+  if (workers * given.connections > MAX_TUNNEL_CONNECTIONS) {
+    throw new UsageError(
+      `--workers ${workers} with -C ${given.connections}: an intercept takes at most ` +
+        `${MAX_TUNNEL_CONNECTIONS} connections; lower one of them`,
+    );
+  }
   const port = given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p");
   return {
     transfers: parseTransfers(given.transfer),
@@ -198,6 +224,7 @@ export function readOptions(): TcpcopyOptions {
     capture: given.capture,
     sessionTimeoutMs: timeoutS * 1000,
     maxMemoryBytes: given.memory * (1 << 20),
+    workers,
     mtuBytes: given.mtu,
     mssBytes: Math.min(given.mss, given.mtu - 40),
     inject: given.inject,

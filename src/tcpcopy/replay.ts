@@ -12,13 +12,12 @@ import { LinkInjector } from "../inject/link.ts";
 import { RawIpInjector } from "../inject/raw_ip.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { TimerWheel } from "../loop/timer_wheel.ts";
-import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
+import type { ReplayFigures } from "../observe/report.ts";
 import type { SessionConfig } from "../session/config.ts";
-import { Outcome } from "../session/ledger.ts";
 import { SessionTable } from "../session/session_table.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
-import { MemoryGuard } from "./memory_guard.ts";
+import { isInPartition } from "../wire/partition.ts";
 import { type InterceptAddress, Tunnels } from "./tunnels.ts";
 
 /** What a replay is made from. */
@@ -30,16 +29,11 @@ export interface ReplayOptions {
   session: SessionConfig;
   /** How packets leave: by raw IP, or as frames where that is possible. */
   inject: InjectWay;
-  /** Above this resident size no new session begins, bytes. */
-  maxMemoryBytes: number;
   log: Logger;
 }
 
 /** Ways packets leave. */
 export type InjectWay = "raw" | "link";
-
-const REPORT_EVERY_MS = 30_000;
-const WATCH_MEMORY_EVERY_MS = 500;
 
 const UNUSABLE_REASONS: readonly string[] = [
   "",
@@ -62,7 +56,6 @@ export class Replay {
   readonly loop = new EventLoop();
   readonly table: SessionTable;
   readonly log: Logger;
-  readonly #memoryGuard: MemoryGuard;
   readonly #injector: RawIpInjector;
   readonly #tunnels: Tunnels;
   readonly #wheel: TimerWheel;
@@ -73,7 +66,6 @@ export class Replay {
 
   /** @throws SystemError without the privilege to send packets */
   constructor(options: ReplayOptions) {
-    this.#memoryGuard = new MemoryGuard(options.maxMemoryBytes);
     this.log = options.log;
     this.#injector = options.inject === "raw"
       ? new RawIpInjector({ loop: this.loop })
@@ -113,8 +105,6 @@ export class Replay {
   async connect(): Promise<void> {
     const connected = this.#tunnels.connect();
     this.loop.onTurnEnd(() => this.#injector.flush());
-    this.loop.every(REPORT_EVERY_MS, () => this.log.info(summarize(this.figures())));
-    this.loop.every(WATCH_MEMORY_EVERY_MS, () => this.#watchMemory());
     await connected;
   }
 
@@ -126,12 +116,24 @@ export class Replay {
     offset: number,
     length: number,
   ): void {
-    this.#captured++;
+    this.#take(this.#packet.parse(linkType, bytes, view, offset, length));
+  }
+
+  /** Takes a packet if its client is of this replay's part; the first part takes what has none. */
+  onRecorded(
+    linkType: number,
+    bytes: Uint8Array,
+    view: DataView,
+    offset: number,
+    length: number,
+  ): void {
     const packet = this.#packet;
     const result = packet.parse(linkType, bytes, view, offset, length);
-    if (result === ParseResult.Tcp && packet.ipVersion === 4) {
-      this.table.onCaptured(packet, this.loop.nowMs);
-    } else this.#unusable[result]++;
+    const { partition } = this.table.config;
+    const isOwn = result === ParseResult.Tcp
+      ? isInPartition(packet.sourcePort, partition)
+      : partition.index === 0;
+    if (isOwn) this.#take(result);
   }
 
   /** Packets the capture lost; set by the owner of the source. */
@@ -154,18 +156,24 @@ export class Replay {
     };
   }
 
-  /** Ends every session at once, reports, and stops the loop. */
+  /** Ends every session at once and stops the loop. */
   finish(): void {
     if (this.#finished) return;
     this.#finished = true;
     this.table.abortAll(this.loop.nowMs);
     this.#injector.flush();
-    const figures = this.figures();
-    this.log.info(summarize(figures));
-    console.log(formatLedger(figures));
     this.#tunnels.close();
     this.#injector.close();
     this.loop.stop();
+  }
+
+  /** Takes the packet of the cursor, or counts why it is of no use. */
+  #take(result: ParseResult): void {
+    this.#captured++;
+    const packet = this.#packet;
+    if (result === ParseResult.Tcp && packet.ipVersion === 4) {
+      this.table.onCaptured(packet, this.loop.nowMs);
+    } else this.#unusable[result]++;
   }
 
   #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
@@ -179,20 +187,5 @@ export class Replay {
     this.table.wayBackWorks = works;
     // Also when another intercept was there all the time: it may not have seen these answers.
     if (works) this.table.kickAll(this.loop.nowMs);
-  }
-
-  #watchMemory(): void {
-    const { table } = this;
-    const notice = this.#memoryGuard.look({
-      residentBytes: Deno.memoryUsage().rss,
-      sparePayloadBytes: table.sparePayloadBytes,
-      payloadBytes: table.payloadBytes,
-      maxPayloadBytes: table.config.maxPayloadBytes,
-      shedSessions: table.ledger.ended[Outcome.Shed],
-    }, this.loop.nowMs);
-    table.shedding = this.#memoryGuard.isShort;
-    if (notice === undefined) return;
-    if (notice.isTrouble) this.log.warn(notice.text);
-    else this.log.info(notice.text);
   }
 }

@@ -4,6 +4,7 @@ import { RawIpInjector } from "../../src/inject/raw_ip.ts";
 import { EventLoop } from "../../src/loop/event_loop.ts";
 import { LinkType } from "../../src/wire/link_type.ts";
 import { Packet, ParseResult } from "../../src/wire/packet.ts";
+import { isInPartition } from "../../src/wire/partition.ts";
 import { seqDiff } from "../../src/wire/sequence.ts";
 import { TcpFlag } from "../../src/wire/tcp_flags.ts";
 import { openFileCount } from "../ffi/open_files.ts";
@@ -237,5 +238,44 @@ Deno.test({
     assert.equal(raw, `SystemError: raw socket capture: ${refused}`);
     assert.equal(injector, `SystemError: packet injection: ${refused}`);
     assert.match(device, /^Error: Capture device "lo" may not be opened .*CAP_NET_RAW\.$/);
+  },
+});
+
+Deno.test({
+  name: "raw sockets side by side share the packets by the client's port",
+  ignore,
+  async fn() {
+    const port = unusedPort();
+    const count = 2;
+    const loop = new EventLoop();
+    const seen: number[][] = [[], []];
+    const packet = new Packet();
+    const captures = seen.map((ports, index) => {
+      const partition = { index, count };
+      const capture = new RawSocketCapture({ pairs: [{ port }], partition });
+      capture.start(loop, (bytes, view, offset, length) => {
+        assert.equal(packet.parseIp(bytes, view, offset, length), ParseResult.Tcp);
+        assert.ok(isInPartition(packet.sourcePort, partition), `port ${packet.sourcePort}`);
+        ports.push(packet.sourcePort);
+        if (seen[0].length + seen[1].length === 300) loop.stop();
+      });
+      return capture;
+    });
+    const injector = new RawIpInjector();
+    for (let sourcePort = 32_768; sourcePort < 33_368; sourcePort += 2) {
+      const offset = injector.reserve(40);
+      injector.commit(
+        writePacket(injector.bytes, injector.view, offset, { destinationPort: port, sourcePort }),
+      );
+    }
+    injector.flush();
+    injector.close();
+    const giveUp = loop.after(5000, () => loop.stop());
+    await loop.run();
+    loop.clear(giveUp);
+    for (const capture of captures) capture.close();
+    loop.close();
+    assert.equal(new Set(seen.flat()).size, 300);
+    for (const ports of seen) assert.ok(ports.length > 120, `${ports.length} packets`);
   },
 });

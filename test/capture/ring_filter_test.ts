@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { arrivingFilter, incomingFilter, partitionOf } from "../../src/capture/ring_filter.ts";
+import { arrivingFilter, incomingFilter } from "../../src/capture/ring_filter.ts";
 import { ipv4 } from "./packets.ts";
 
 // What the kernel makes of the programs is tested with real rings in ring_test.ts.
@@ -23,18 +23,6 @@ Deno.test("jumps stay inside the program, which ends with a result", () => {
     if (isJump) assert.ok(index + 1 + Math.max(jt, jf) < program.length, `instruction ${index}`);
   });
   assert.equal(program[program.length - 1][0], 0x06);
-});
-
-Deno.test("a connection is in the same part from both sides, and the parts are about equal", () => {
-  const server = ipv4("198.18.0.1");
-  const counts = [0, 0, 0];
-  for (let port = 10_000; port < 13_000; port++) {
-    const client = ipv4("198.18.1.0") + (port & 0xff);
-    const part = partitionOf(client, port, server, 80, 3);
-    assert.equal(partitionOf(server, 80, client, port, 3), part);
-    counts[part]++;
-  }
-  assert.ok(Math.min(...counts) > 800, `${counts}`);
 });
 
 Deno.test("a partition out of range is refused", () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { AddressPool, mix, RECENTLY_CLOSED } from "../../src/session/address_pool.ts";
 import { FlowTable, flowWord } from "../../src/session/flow_table.ts";
+import { partitionOf } from "../../src/wire/partition.ts";
 
 Deno.test("the client's own address and port are kept while they are free", () => {
   const flows = new FlowTable();
@@ -65,4 +66,32 @@ Deno.test("mix spreads and stays in 0..2^31-1", () => {
     seen.add(mixed);
   }
   assert.ok(seen.size > 3990);
+});
+
+Deno.test("the pools of several workers never choose the same address and port", () => {
+  const count = 3;
+  for (const addresses of [[], [1, 2]]) {
+    const chosen = new Set<string>();
+    const flows = [0, 1, 2].map(() => new FlowTable());
+    const pools = flows.map((table, index) =>
+      new AddressPool(Int32Array.from(addresses), table, { index, count })
+    );
+    let kept = 0;
+    // Every connection and a copy of it, as the worker that its client's port belongs to has them.
+    for (let i = 0; i < 3000; i++) {
+      const [client, port] = [100 + (i & 3), 40_000 + (i >>> 2)];
+      const worker = partitionOf(port, count);
+      const pool = pools[worker];
+      for (const copy of [0, 1]) {
+        assert.equal(pool.choose(client, port, copy, 0), true);
+        assert.equal(partitionOf(pool.port, count), worker);
+        flows[worker].set(pool.address, flowWord(pool.port, 0), 1);
+        const name = `${pool.address}:${pool.port}`;
+        assert.ok(!chosen.has(name), name);
+        chosen.add(name);
+        if (pool.port === port) kept++;
+      }
+    }
+    assert.ok(kept > 1000, `${kept} kept their port`);
+  }
 });

@@ -87,6 +87,24 @@ refuses(
   /127\.0\.0\.1:1.*(ECONNREFUSED.*start intercept there first|CAP_NET_RAW)/,
 );
 refuses(
+  "workers without an intercept",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--workers", "2"],
+  /127\.0\.0\.1:1.*(ECONNREFUSED.*start intercept there first|CAP_NET_RAW)/,
+);
+refuses(
+  "more workers than there may be",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--workers", "many"],
+  /--workers many: expected a number from 1 to 16, or auto/,
+);
+refuses(
+  "too little memory for the workers",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--workers", "8", "-m", "200"],
+  /-m 200: 8 workers need at least 480 MB/,
+);
+refuses(
   "a file that does not exist",
   "tcpcopy",
   () => [...transfer, ...nowhere, "-i", "/nonexistent.pcap"],
@@ -160,12 +178,13 @@ Deno.test("intercept: a port in use", async () => {
 });
 
 for (
-  const [program, args] of [["tcpcopy", [...transfer, ...nowhere]], ["intercept", [
-    "-i",
-    "lo",
-  ]]] as const
+  const [program, args, how] of [
+    ["tcpcopy", [...transfer, ...nowhere], ""],
+    ["tcpcopy", [...transfer, ...nowhere, "--workers", "2"], ", two workers"],
+    ["intercept", ["-i", "lo"], ""],
+  ] as const
 ) {
-  Deno.test(`${program}: no privilege`, async () => {
+  Deno.test(`${program}: no privilege${how}`, async () => {
     // In a user namespace of its own the program has every right but those over the network.
     const output = await new Deno.Command("unshare", {
       args: [

@@ -1,0 +1,54 @@
+/**
+ * A part of a replay: the connections of some of the client ports, from capture to ledger. With one
+ * worker the only part runs in the main thread; with several each has a thread of its own, and the
+ * parts share nothing. Types only.
+ */
+
+import type { PlainFigures } from "../observe/merge.ts";
+import type { FileSource } from "./file_part.ts";
+import type { LiveSource } from "./live_part.ts";
+import type { ReplayOptions } from "./replay.ts";
+
+/** What a part is made from; plain data, which can be sent to another thread. */
+export interface PartSetup {
+  /** Which part it is stands in `session.partition`. */
+  replay: Omit<ReplayOptions, "log">;
+  source: LiveSource | FileSource;
+}
+
+/** How a part is doing. */
+export interface PartStatus {
+  figures: PlainFigures;
+  /** Captured payload in memory, and memory that is held for more, bytes. */
+  payloadBytes: number;
+  sparePayloadBytes: number;
+  /** Packets of the file that are behind it. */
+  played: number;
+}
+
+/** See the top of the file. The methods are called in the order in which they stand. */
+export interface Part {
+  /** Rejects when the part has come to grief, at any time; never resolves. */
+  readonly failed: Promise<never>;
+  /** Now, or a moment ago. */
+  readonly status: PartStatus;
+  /** While true, no new session begins. */
+  setShedding(shedding: boolean): void;
+  /**
+   * Opens everything that needs privileges.
+   *
+   * @returns where packets come from, in words
+   */
+  open(): Promise<string>;
+  /** Connects to the intercepts; rejects when one cannot be reached. */
+  connect(): Promise<void>;
+  /**
+   * Live: captures from now on. File: plays it, from the given time on (ms since 1970) for all parts
+   * to keep the same time, and resolves when the last session has ended.
+   */
+  play(startAtMs: number): Promise<void>;
+  /** Takes no more packets; resolves when what was captured is with the target, or it takes long. */
+  drain(): Promise<void>;
+  /** Ends every session and the part. The status returned is the last. */
+  finish(): Promise<PartStatus>;
+}

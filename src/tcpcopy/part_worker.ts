@@ -1,0 +1,153 @@
+/**
+ * A part in a thread of its own: `WorkerPart` stands for it in the main thread, `servePart` is what
+ * the thread does. They talk in messages; packets never pass between threads.
+ */
+
+import type { Logger } from "@logtape/logtape";
+import { openForwardedLog } from "../observe/log.ts";
+import { makePart } from "./make_part.ts";
+import type { Part, PartSetup, PartStatus } from "./part.ts";
+import { mergeFigures } from "../observe/merge.ts";
+
+/** How often a part says how it is doing. */
+const STATUS_EVERY_MS = 250;
+
+type Method = "open" | "connect" | "play" | "drain" | "finish";
+
+/** From the main thread; the setup comes first. */
+type Order =
+  | { kind: "setup"; setup: PartSetup }
+  | { kind: "shed"; shedding: boolean }
+  | { kind: "call"; id: number; method: Method; argument: number };
+
+/** From the part. */
+type Message =
+  | { kind: "done"; id: number; value: unknown }
+  | { kind: "refused"; id: number; error: unknown }
+  | { kind: "failed"; error: unknown }
+  | { kind: "status"; status: PartStatus }
+  | { kind: "log"; level: "info" | "warn"; text: string };
+
+export class WorkerPart implements Part {
+  readonly failed: Promise<never>;
+  status: PartStatus = {
+    figures: mergeFigures([]),
+    payloadBytes: 0,
+    sparePayloadBytes: 0,
+    played: 0,
+  };
+  readonly #worker: Worker;
+  readonly #name: string;
+  readonly #log: Logger;
+  readonly #failure: PromiseWithResolvers<never> = Promise.withResolvers();
+  readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
+
+  /** @param moduleUrl the program's main module, which calls `servePart` when it runs in a worker */
+  constructor(moduleUrl: string, setup: PartSetup, log: Logger) {
+    this.failed = this.#failure.promise;
+    this.failed.catch(() => {});
+    this.#log = log;
+    this.#name = `worker ${setup.replay.session.partition.index + 1}`;
+    this.#worker = new Worker(moduleUrl, { type: "module", name: this.#name });
+    this.#worker.onmessage = ({ data }: MessageEvent<Message>) => this.#onMessage(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#failure.reject(event.error ?? new Error(`${this.#name}: ${event.message}`));
+    };
+    this.#order({ kind: "setup", setup });
+  }
+
+  setShedding(shedding: boolean): void {
+    this.#order({ kind: "shed", shedding });
+  }
+
+  open(): Promise<string> {
+    return this.#call("open") as Promise<string>;
+  }
+
+  async connect(): Promise<void> {
+    await this.#call("connect");
+  }
+
+  async play(startAtMs: number): Promise<void> {
+    await this.#call("play", startAtMs);
+  }
+
+  async drain(): Promise<void> {
+    await this.#call("drain");
+  }
+
+  async finish(): Promise<PartStatus> {
+    this.status = await this.#call("finish") as PartStatus;
+    this.#worker.terminate();
+    return this.status;
+  }
+
+  #call(method: Method, argument = 0): Promise<unknown> {
+    const call = Promise.withResolvers<unknown>();
+    const id = this.#calls.size;
+    this.#calls.set(id, call);
+    this.#order({ kind: "call", id, method, argument });
+    return Promise.race([call.promise, this.failed]);
+  }
+
+  #order(order: Order): void {
+    this.#worker.postMessage(order);
+  }
+
+  #onMessage(message: Message): void {
+    if (message.kind === "status") this.status = message.status;
+    else if (message.kind === "log") this.#log[message.level](`${this.#name}: ${message.text}`);
+    else if (message.kind === "done") this.#calls.get(message.id)?.resolve(message.value);
+    else if (message.kind === "refused") this.#calls.get(message.id)?.reject(message.error);
+    else this.#failure.reject(message.error);
+  }
+}
+
+/** The part of the scope of a worker that is used here; Deno's types know only that of a window. */
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<Order>) => void) | null;
+  postMessage(message: Message): void;
+}
+
+/** Whether this module runs in a worker. */
+export function isWorker(): boolean {
+  return "DedicatedWorkerGlobalScope" in globalThis;
+}
+
+/** What a worker does: as it is told, until it is ended from outside. */
+export function servePart(program: string): void {
+  const scope = globalThis as unknown as WorkerScope;
+  const log = openForwardedLog(
+    program,
+    (level, text) => scope.postMessage({ kind: "log", level, text }),
+  );
+  let part: Part | undefined;
+  let setup: PartSetup | undefined;
+
+  const open = (): Promise<string> => {
+    const made = makePart(setup!, log);
+    made.failed.catch((error) => scope.postMessage({ kind: "failed", error }));
+    // Not a timer of the loop: it would keep an idle loop from sleeping.
+    setInterval(
+      () => scope.postMessage({ kind: "status", status: made.status }),
+      STATUS_EVERY_MS,
+    );
+    part = made;
+    return made.open();
+  };
+  const perform = async (method: Method, argument: number): Promise<unknown> =>
+    method === "open" ? await open() : await part![method](argument);
+
+  scope.onmessage = ({ data: order }) => {
+    if (order.kind === "setup") setup = order.setup;
+    else if (order.kind === "shed") part?.setShedding(order.shedding);
+    else {
+      const { id, method, argument } = order;
+      perform(method, argument).then(
+        (value) => scope.postMessage({ kind: "done", id, value }),
+        (error) => scope.postMessage({ kind: "refused", id, error }),
+      );
+    }
+  };
+}
