@@ -82,6 +82,11 @@ const SYMBOLS = {
     parameters: ["i32", /* sockfd */ "usize", /* addr */ "u32" /* addrlen */],
     result: "i32",
   },
+  /** int socketpair(int domain, int type, int protocol, int sv[2]) */
+  socketpair: {
+    parameters: ["i32", /* domain */ "i32", /* type */ "i32", /* protocol */ "usize" /* sv */],
+    result: "i32",
+  },
   /** int listen(int sockfd, int backlog) */
   listen: { parameters: ["i32", /* sockfd */ "i32" /* backlog */], result: "i32" },
   /** int accept4(int sockfd, struct sockaddr *addr, socklen_t *addrlen, int flags) */

@@ -12,6 +12,7 @@ import { Arena } from "./arena.ts";
 import { Errno, SystemError } from "./errno.ts";
 import { type Address, lastErrno, libc } from "./libc.ts";
 
+const AF_UNIX = 1;
 export const AF_INET = 2;
 export const SOCK_STREAM = 1;
 export const SOCK_RAW = 3;
@@ -103,6 +104,25 @@ export function openSocket(domain: number, type: number, protocol: number, what:
   const fd = libc().socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
   if (fd < 0) throw new SystemError(what, "socket", lastErrno());
   return fd;
+}
+
+/**
+ * Makes two non-blocking, close-on-exec stream sockets that are connected to each other, for two
+ * threads of this process.
+ *
+ * @throws SystemError, EMFILE when no descriptor is left
+ * @see socketpair(2)
+ */
+export function openSocketPair(what: string): [number, number] {
+  const memory = scratch();
+  const result = libc().socketpair(
+    AF_UNIX,
+    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+    0,
+    memory.addressAt(VALUE),
+  );
+  if (result < 0) throw new SystemError(what, "socketpair", lastErrno());
+  return [memory.view.getInt32(VALUE, true), memory.view.getInt32(VALUE + 4, true)];
 }
 
 /**

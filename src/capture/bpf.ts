@@ -105,6 +105,15 @@ export function partitionCondition(
   ];
 }
 
+/**
+ * The same, in the language of pcap-filter(7), for packets to a client; what has no client's port is
+ * the first part's.
+ */
+export function partitionExpression({ index, count }: Partition): string {
+  const isInPart = `((tcp[2:2] * ${PARTITION_SPREAD}) >> ${PARTITION_SHIFT}) % ${count} = ${index}`;
+  return index === 0 ? `(${isInPart} or ip6)` : `(${isInPart})`;
+}
+
 /** The error for a filter expression that libpcap refuses, with libpcap's text. */
 export function filterRefused(expression: string, text: string): Error {
   return new Error(

@@ -19,7 +19,8 @@ import {
   PcapHandle,
 } from "../../ffi/pcap_handle.ts";
 import { EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
-import { filterRefused } from "./bpf.ts";
+import type { Partition } from "../wire/partition.ts";
+import { filterRefused, partitionExpression } from "./bpf.ts";
 import type { CaptureSource, CaptureStats, PacketHandler } from "./source.ts";
 
 /** Packets per turn of the loop: others get their turn after that. */
@@ -53,6 +54,8 @@ export interface PcapDeviceOptions {
    * is never captured), those it sends ("out"), or both.
    */
   direction?: "in" | "out" | "both";
+  /** Only packets to the clients of this part. For several captures side by side. */
+  partition?: Partition;
   /** The libpcap to use instead of the system's. */
   libpcapPath?: string;
 }
@@ -145,7 +148,8 @@ export class PcapDeviceCapture implements CaptureSource {
 
   #prepare(handle: PcapHandle, options: PcapDeviceOptions): void {
     const { device } = options;
-    const filter = options.filter ?? "";
+    const { partition } = options;
+    const given = options.filter ?? "";
     const direction = options.direction ?? "in";
     const wanted = { in: PcapDirection.In, out: PcapDirection.Out, both: PcapDirection.Both };
     if (!handle.setDirection(wanted[direction])) {
@@ -154,7 +158,13 @@ export class PcapDeviceCapture implements CaptureSource {
           'choose direction "both".',
       );
     }
-    if (filter !== "" && !handle.setFilter(filter)) throw filterRefused(filter, handle.errorText);
+    if (given !== "" && !handle.setFilter(given)) throw filterRefused(given, handle.errorText);
+    if (partition !== undefined && partition.count > 1) {
+      // Behind the given filter, whose words may say where in a packet the headers are.
+      const own = partitionExpression(partition);
+      const both = given === "" ? own : `(${given}) and ${own}`;
+      if (!handle.setFilter(both)) throw filterRefused(both, handle.errorText);
+    }
     const refusal = handle.setNonBlocking();
     if (refusal !== undefined) throw failure(device, refusal);
   }

@@ -1,4 +1,4 @@
-/** The option that says how many threads share the work. */
+/** How many threads share the work: the option, and what a thread is. */
 
 import { UsageError } from "./fatal.ts";
 
@@ -6,6 +6,11 @@ import { UsageError } from "./fatal.ts";
 export const MAX_WORKERS = 16;
 /** Nobody who asks for "auto" expects a program beside a service to take more cores than this. */
 const MAX_AUTO_WORKERS = 8;
+
+/** Whether this module runs in a worker, and not as the program. */
+export function isWorker(): boolean {
+  return "DedicatedWorkerGlobalScope" in globalThis;
+}
 
 /**
  * Reads the value of `--workers`: a number, or "auto" for one less than there are cores.

@@ -1,25 +1,98 @@
 /** intercept: catches a test server's responses for tcpcopy. */
 
+import type { Logger } from "@logtape/logtape";
+import { dropRoot } from "../../ffi/privileges.ts";
+import { formatEndpoint } from "../cli/addresses.ts";
 import { runMain } from "../cli/fatal.ts";
+import { isWorker } from "../cli/workers.ts";
 import { onSignals } from "../loop/signals.ts";
 import { openLog } from "../observe/log.ts";
+import { WHOLE } from "../wire/partition.ts";
+import { mergeRelayFigures, type RelayFigures, summarizeRelay } from "./figures.ts";
 import { readOptions } from "./options.ts";
 import { Relay } from "./relay.ts";
+import { type RelaySetup, RelayWorker, serveRelay } from "./relay_worker.ts";
+import { SplitRelay } from "./split_relay.ts";
+
+const REPORT_EVERY_MS = 30_000;
+
+/** A relay, or several as one. */
+interface Relaying {
+  readonly port: number;
+  figures(): RelayFigures;
+  run(): Promise<void>;
+  stop(): void;
+}
 
 async function main(): Promise<number> {
-  const { logFile, ...options } = await readOptions();
+  const { logFile, workers, ...options } = await readOptions();
   const log = openLog({ program: "intercept", file: logFile });
-  const relay = new Relay({ ...options, log });
+  const relaying = workers === 1
+    ? openOne({ ...options, partition: WHOLE }, log)
+    : await openSeveral(options, workers, log);
+  dropRoot();
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
     log.info(`${signal}: ending`);
-    relay.stop();
+    relaying.stop();
   });
+  const report = () => log.info(summarizeRelay(relaying.figures()));
+  const timer = setInterval(report, REPORT_EVERY_MS);
+  const running = relaying.run();
+  log.info(
+    `ready: capturing on ${options.devices.join(", ")} (${options.filter})` +
+      `${workers === 1 ? "" : ` with ${workers} workers`}, ` +
+      `listening on ${formatEndpoint(options.bindAddress, relaying.port)}`,
+  );
   try {
-    await relay.run();
+    await running;
   } finally {
+    clearInterval(timer);
     unsubscribe();
+    report();
   }
   return 0;
 }
 
-if (import.meta.main) await runMain("intercept", main);
+/** Everything in this thread. */
+function openOne(setup: RelaySetup, log: Logger): Relaying {
+  const relay = new Relay({ ...setup, log });
+  const port = relay.listen();
+  return {
+    port,
+    figures: () => relay.figures(),
+    run: () => relay.run(),
+    stop: () => relay.stop(),
+  };
+}
+
+/** A thread for each part of the clients; this one listens. */
+async function openSeveral(
+  setup: Omit<RelaySetup, "partition">,
+  count: number,
+  log: Logger,
+): Promise<Relaying> {
+  const workers = Array.from(
+    { length: count },
+    (_, index) => new RelayWorker(import.meta.url, { ...setup, partition: { index, count } }, log),
+  );
+  await Promise.all(workers.map((worker) => worker.opened));
+  const split = new SplitRelay(workers, setup.bindAddress, setup.port, log);
+  const runAll = async () => {
+    for (const worker of workers) worker.run();
+    const failed = new Promise<never>((_, reject) => {
+      for (const worker of workers) worker.ended.catch(reject);
+    });
+    await Promise.race([split.run(), failed]);
+    for (const worker of workers) worker.stop();
+    await Promise.all(workers.map((worker) => worker.ended));
+  };
+  return {
+    port: split.port,
+    figures: () => mergeRelayFigures(workers.map((worker) => worker.figures)),
+    run: runAll,
+    stop: () => split.stop(),
+  };
+}
+
+if (isWorker()) serveRelay();
+else if (import.meta.main) await runMain("intercept", main);

@@ -8,6 +8,7 @@ import { parsePort } from "../cli/addresses.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { UsageError } from "../cli/fatal.ts";
 import { message, readCommandLine } from "../cli/program.ts";
+import { MAX_WORKERS, parseWorkers } from "../cli/workers.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 
 /** What the user asked for. */
@@ -20,6 +21,8 @@ export interface InterceptOptions {
   port: number;
   maxCombined: number;
   bufferBytes: number;
+  /** Threads the responses are shared among; 1: all in the main thread. */
+  workers: number;
   logFile: string | undefined;
   libpcapPath: string | undefined;
 }
@@ -73,6 +76,14 @@ const tunnel = object("Tunnel and log", {
     }),
     16,
   ),
+  workers: withDefault(
+    option("--workers", string({ metavar: "N" }), {
+      description: message`Threads that share the responses, 1 to ${
+        String(MAX_WORKERS)
+      }, beside one that keeps the tunnels; "auto": one less than there are cores, and not more than 8.`,
+    }),
+    "1",
+  ),
   log: optional(
     option("-l", "--log-file", string({ metavar: "FILE" }), {
       description: message`Append the log to this file instead of standard error.`,
@@ -104,6 +115,7 @@ export async function readOptions(): Promise<InterceptOptions> {
     port: given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p"),
     maxCombined: given.maxCombined,
     bufferBytes: given.buffer * (1 << 20),
+    workers: parseWorkers(given.workers),
     logFile: given.log,
     libpcapPath: given.libpcap,
   };

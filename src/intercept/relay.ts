@@ -1,20 +1,22 @@
 /**
  * intercept's work: the target's packets come in from the capture devices, and the header of each
- * goes to the tcpcopy that announced its connection.
+ * goes to the tcpcopy that announced its connection. Several relays, each in a thread of its own, may
+ * share the work by the client's port.
  */
 
 import type { Logger } from "@logtape/logtape";
-import { dropRoot } from "../../ffi/privileges.ts";
+import type { Endpoint } from "../../ffi/socket.ts";
 import { PcapDeviceCapture } from "../capture/pcap_device.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
-import { formatCount } from "../observe/report.ts";
 import { TunnelServer } from "../tunnel/server.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
+import type { Partition } from "../wire/partition.ts";
+import type { RelayFigures } from "./figures.ts";
 
-/** What a relay is made from. */
+/** What a relay is made from; but for the log plain data, which can be sent to another thread. */
 export interface RelayOptions {
   devices: readonly string[];
   filter: string;
@@ -28,10 +30,11 @@ export interface RelayOptions {
   /** Kernel buffer of each device. */
   bufferBytes: number;
   libpcapPath: string | undefined;
+  /** The clients whose responses are relayed here. */
+  partition: Partition;
   log: Logger;
 }
 
-const REPORT_EVERY_MS = 30_000;
 /**
  * Link header with tags (22), IPv4 header with options (60), TCP header with options (60), and not
  * more than fits 256 bytes in a packet ring.
@@ -43,28 +46,63 @@ export class Relay {
   readonly #server: TunnelServer;
   readonly #captures: CaptureSource[] = [];
   readonly #packet = new Packet();
-  readonly #log: Logger;
   #unusable = 0;
 
-  /** @throws Error for a device, filter, address or port that cannot be used */
+  /**
+   * Opens the devices.
+   *
+   * @throws Error for a device or filter that cannot be used
+   */
   constructor(options: RelayOptions) {
-    const log = options.log;
-    this.#log = log;
+    const { log, partition } = options;
     for (const device of options.devices) {
       this.#captures.push(openCapture(device, options));
     }
+    const isWhole = partition.count === 1;
     this.#server = new TunnelServer({
       loop: this.loop,
       address: options.bindAddress,
       port: options.port,
       maxRecordsPerFrame: options.maxCombined,
-      onConnect: ({ address, port }) =>
-        log.info(`tcpcopy connected from ${formatEndpoint(address, port)}`),
-      onClose: ({ address, port }, reason) =>
-        log.info(`tcpcopy ${formatEndpoint(address, port)} is gone: ${reason}`),
+      // With several relays it is not here that tcpcopy connects to.
+      onConnect: ({ address, port }) => {
+        if (isWhole) log.info(`tcpcopy connected from ${formatEndpoint(address, port)}`);
+      },
+      onClose: ({ address, port }, reason) => {
+        if (isWhole) log.info(`tcpcopy ${formatEndpoint(address, port)} is gone: ${reason}`);
+      },
     });
+  }
+
+  /**
+   * Begins to listen for tcpcopy; returns the port.
+   *
+   * @throws SystemError when the address or port cannot be had
+   */
+  listen(): number {
     this.#server.start();
-    dropRoot();
+    return this.#server.port;
+  }
+
+  /** Takes a connection that leads to a tcpcopy. */
+  adopt(fd: number, peer: Endpoint): void {
+    this.#server.adopt(fd, peer);
+    this.loop.wake();
+  }
+
+  figures(): RelayFigures {
+    const { stats } = this.#server;
+    const captures = this.#captures.map((capture) => capture.stats());
+    return {
+      received: captures.reduce((sum, { received }) => sum + received, 0),
+      dropped: captures.reduce((sum, { droppedByKernel }) => sum + droppedByKernel, 0),
+      unusable: this.#unusable,
+      tunnel: stats,
+    };
+  }
+
+  /** Relays until `stop`. */
+  async run(): Promise<void> {
     for (const capture of this.#captures) {
       const { linkType } = capture;
       capture.start(this.loop, (bytes, view, offset, length) => {
@@ -73,46 +111,9 @@ export class Relay {
         } else this.#unusable++;
       });
     }
-    this.loop.every(REPORT_EVERY_MS, () => log.info(this.summary()));
-    log.info(
-      `ready: capturing on ${options.devices.join(", ")} (${options.filter}), ` +
-        `listening on ${formatEndpoint(options.bindAddress, this.#server.port)}`,
-    );
-  }
-
-  /** One line for the log. */
-  summary(): string {
-    const { stats } = this.#server;
-    let received = 0;
-    let dropped = 0;
-    for (const capture of this.#captures) {
-      const { received: got, droppedByKernel } = capture.stats();
-      received += got;
-      dropped += droppedByKernel;
-    }
-    const parts = [
-      `packets captured ${formatCount(received)}`,
-      `headers sent ${formatCount(stats.records)}`,
-      `routes announced ${formatCount(stats.announced)}, forgotten ${formatCount(stats.forgotten)}`,
-    ];
-    const add = (count: number, what: string) => {
-      if (count > 0) parts.push(`${formatCount(count)} ${what}`);
-    };
-    add(stats.unrouted, "of connections nobody announced");
-    add(stats.held, `held for their route (${formatCount(stats.heldDelivered)} delivered)`);
-    add(dropped, "packets dropped by the capture (the kernel had no room: raise --buffer)");
-    add(stats.dropped, "headers dropped because a tcpcopy reads too slowly");
-    add(this.#unusable, "packets that could not be parsed");
-    add(stats.notIpv4, "packets over IPv6");
-    return parts.join("; ");
-  }
-
-  /** Relays until `stop`. */
-  async run(): Promise<void> {
     try {
       await this.loop.run();
     } finally {
-      this.#log.info(this.summary());
       for (const capture of this.#captures) capture.close();
       this.#server.close();
       this.loop.close();
@@ -125,10 +126,13 @@ export class Relay {
 }
 
 function openCapture(device: string, options: RelayOptions): CaptureSource {
-  const { filter, bufferBytes, libpcapPath } = options;
-  const shared = { device, filter, snapLength: SNAP_LENGTH, bufferBytes, libpcapPath };
+  const { filter, libpcapPath, partition } = options;
+  const bufferBytes = Math.max(Math.floor(options.bufferBytes / partition.count), 1 << 20);
+  const shared = { device, filter, snapLength: SNAP_LENGTH, bufferBytes, libpcapPath, partition };
   if (options.capture === "ring") return RingCapture.onDevice(shared);
   const capture = new PcapDeviceCapture({ ...shared, immediate: true });
-  if (capture.warning !== undefined) options.log.warn(`${device}: ${capture.warning}`);
+  if (capture.warning !== undefined && partition.index === 0) {
+    options.log.warn(`${device}: ${capture.warning}`);
+  }
   return capture;
 }

@@ -2,6 +2,7 @@
 
 import { runMain } from "../cli/fatal.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
+import { isWorker } from "../cli/workers.ts";
 import { openLog } from "../observe/log.ts";
 import { DEFAULT_SESSION_CONFIG } from "../session/config.ts";
 import { makePart } from "./make_part.ts";
@@ -14,7 +15,7 @@ import type { FileSource } from "./file_part.ts";
 import type { LiveSource } from "./live_part.ts";
 import type { Part, PartSetup } from "./part.ts";
 import type { InterceptAddress } from "./tunnels.ts";
-import { isWorker, servePart, WorkerPart } from "./part_worker.ts";
+import { servePart, WorkerPart } from "./part_worker.ts";
 
 async function main(): Promise<number> {
   const options = readOptions();

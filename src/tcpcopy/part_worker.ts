@@ -10,7 +10,7 @@ import type { Part, PartSetup, PartStatus } from "./part.ts";
 import { mergeFigures } from "../observe/merge.ts";
 
 /** How often a part says how it is doing. */
-const STATUS_EVERY_MS = 250;
+const STATUS_EVERY_MS = 500;
 
 type Method = "open" | "connect" | "play" | "drain" | "finish";
 
@@ -108,11 +108,6 @@ export class WorkerPart implements Part {
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Order>) => void) | null;
   postMessage(message: Message): void;
-}
-
-/** Whether this module runs in a worker. */
-export function isWorker(): boolean {
-  return "DedicatedWorkerGlobalScope" in globalThis;
 }
 
 /** What a worker does: as it is told, until it is ended from outside. */

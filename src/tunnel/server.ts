@@ -8,28 +8,13 @@
  */
 
 import { Arena } from "../../ffi/arena.ts";
-import { Errno } from "../../ffi/errno.ts";
-import {
-  acceptConnection,
-  AF_INET,
-  bindIpv4,
-  closeFd,
-  type Endpoint,
-  listenOn,
-  localEndpoint,
-  openSocket,
-  peerEndpoint,
-  setOption,
-  SO_REUSEADDR,
-  SOCK_STREAM,
-  SOL_SOCKET,
-} from "../../ffi/socket.ts";
-import { EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
-import { formatIpv4 } from "../wire/ipv4.ts";
+import { closeFd, type Endpoint, peerEndpoint } from "../../ffi/socket.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
 import type { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import { type FrameMode, RECORD_BYTES, type RecordBytes, ResponseEncoder } from "./codec.ts";
 import { HeldRecords } from "./held_records.ts";
+import { TunnelListener } from "./listener.ts";
 import { type PeerOwner, TunnelPeer } from "./peer.ts";
 import { RouteTable } from "./route_table.ts";
 import { TunnelServerStats } from "./stats.ts";
@@ -67,10 +52,6 @@ export interface TunnelServerOptions {
 }
 
 const INPUT_BYTES = 65536;
-const MAX_ACCEPTS_PER_TURN = 16;
-/** How long no connection is accepted after the kernel had no descriptor or memory for one. */
-const ACCEPT_PAUSE_MS = 200;
-const BACKLOG = 64;
 const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
 
 /**
@@ -102,7 +83,7 @@ export class TunnelServer {
   readonly #peerOwner: PeerOwner;
   /** Peers to flush at the end of the turn. */
   readonly #dirty: TunnelPeer[];
-  #listenFd: number;
+  #listener: TunnelListener | undefined;
   #isClosed: boolean;
   #cancelTurnEnd: () => void;
 
@@ -128,9 +109,8 @@ export class TunnelServer {
     );
     this.#peers = new Array<TunnelPeer | undefined>(maxConnections).fill(undefined);
     this.#dirty = [];
-    this.#listenFd = -1;
     this.#isClosed = false;
-    this.#cancelTurnEnd = () => {};
+    this.#cancelTurnEnd = this.#loop.onTurnEnd(() => this.#flushAll());
   }
 
   /**
@@ -140,24 +120,28 @@ export class TunnelServer {
    */
   start(): void {
     const { address, port } = this.#options;
-    const what = `tunnel on ${formatIpv4(address)}:${port}`;
-    const fd = openSocket(AF_INET, SOCK_STREAM, 0, what);
-    try {
-      setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-      bindIpv4(fd, address, port, what);
-      listenOn(fd, BACKLOG, what);
-      this.#loop.add(fd, EPOLLIN, () => this.#accept());
-    } catch (error) {
+    this.#listener = new TunnelListener(this.#loop, address, port, (fd) => this.#welcome(fd));
+  }
+
+  /**
+   * Takes a connection made elsewhere, as if it had been accepted here.
+   *
+   * @param fd a connected, non-blocking socket, which is the server's from now on
+   * @param peer whose it is
+   */
+  adopt(fd: number, peer: Endpoint): void {
+    const slot = this.#isClosed ? -1 : this.#peers.indexOf(undefined);
+    if (slot < 0) {
+      this.stats.refused++;
       closeFd(fd);
-      throw error;
+      return;
     }
-    this.#listenFd = fd;
-    this.#cancelTurnEnd = this.#loop.onTurnEnd(() => this.#flushAll());
+    this.#addPeer(slot, fd, peer);
   }
 
   /** The port listened on. */
   get port(): number {
-    return this.#listenFd < 0 ? this.#options.port : localEndpoint(this.#listenFd).port;
+    return this.#listener?.port ?? this.#options.port;
   }
 
   /** Connected peers. */
@@ -209,11 +193,8 @@ export class TunnelServer {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#cancelTurnEnd();
-    if (this.#listenFd >= 0) {
-      this.#loop.remove(this.#listenFd);
-      closeFd(this.#listenFd);
-      this.#listenFd = -1;
-    }
+    this.#listener?.close();
+    this.#listener = undefined;
     for (const peer of this.#peers) peer?.close("the tunnel was closed");
     // Not at once: the call may come from a callback in the midst of reading this memory.
     queueMicrotask(() => this.#memory.free());
@@ -277,28 +258,6 @@ export class TunnelServer {
     this.#routes.remove(client, clientPort, target, targetPort);
   }
 
-  #accept(): void {
-    for (let accepted = 0; accepted < MAX_ACCEPTS_PER_TURN; accepted++) {
-      const fd = acceptConnection(this.#listenFd);
-      if (fd === -Errno.EAGAIN) return;
-      if (fd === -Errno.ECONNABORTED || fd === -Errno.EINTR) continue;
-      if (fd < 0) {
-        this.#pauseAccepting();
-        return;
-      }
-      this.#welcome(fd);
-      if (this.#isClosed) return;
-    }
-  }
-
-  /** Out of descriptors or memory: the waiting connection would wake the loop again and again. */
-  #pauseAccepting(): void {
-    this.#loop.modify(this.#listenFd, 0);
-    this.#loop.after(ACCEPT_PAUSE_MS, () => {
-      if (this.#listenFd >= 0) this.#loop.modify(this.#listenFd, EPOLLIN);
-    });
-  }
-
   #welcome(fd: number): void {
     const slot = this.#peers.indexOf(undefined);
     const endpoint = peerEndpoint(fd);
@@ -308,6 +267,10 @@ export class TunnelServer {
       return;
     }
     prepareTunnelSocket(fd);
+    this.#addPeer(slot, fd, endpoint);
+  }
+
+  #addPeer(slot: number, fd: number, endpoint: Endpoint): void {
     const output = new ResponseEncoder(
       this.#memory.bytes,
       this.#memory.view,

@@ -1,0 +1,48 @@
+/** What intercept counts, and the words for it. Pure. */
+
+import { formatCount } from "../observe/report.ts";
+import { TunnelServerStats } from "../tunnel/stats.ts";
+
+/** The counts of one relay. */
+export interface RelayFigures {
+  /** Packets the captures delivered, and those they had to drop. */
+  received: number;
+  dropped: number;
+  /** Packets that could not be parsed. */
+  unusable: number;
+  tunnel: TunnelServerStats;
+}
+
+/** Adds up what several relays counted. */
+export function mergeRelayFigures(parts: readonly RelayFigures[]): RelayFigures {
+  const tunnel = new TunnelServerStats();
+  const whole = { received: 0, dropped: 0, unusable: 0, tunnel };
+  for (const part of parts) {
+    whole.received += part.received;
+    whole.dropped += part.dropped;
+    whole.unusable += part.unusable;
+    for (const key of Object.keys(tunnel) as (keyof TunnelServerStats)[]) {
+      tunnel[key] += part.tunnel[key];
+    }
+  }
+  return whole;
+}
+
+/** One line for the log. */
+export function summarizeRelay({ received, dropped, unusable, tunnel }: RelayFigures): string {
+  const parts = [
+    `packets captured ${formatCount(received)}`,
+    `headers sent ${formatCount(tunnel.records)}`,
+    `routes announced ${formatCount(tunnel.announced)}, forgotten ${formatCount(tunnel.forgotten)}`,
+  ];
+  const add = (count: number, what: string) => {
+    if (count > 0) parts.push(`${formatCount(count)} ${what}`);
+  };
+  add(tunnel.unrouted, "of connections nobody announced");
+  add(tunnel.held, `held for their route (${formatCount(tunnel.heldDelivered)} delivered)`);
+  add(dropped, "packets dropped by the capture (the kernel had no room: raise --buffer)");
+  add(tunnel.dropped, "headers dropped because a tcpcopy reads too slowly");
+  add(unusable, "packets that could not be parsed");
+  add(tunnel.notIpv4, "packets over IPv6");
+  return parts.join("; ");
+}
