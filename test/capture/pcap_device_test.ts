@@ -4,6 +4,7 @@ import { RawIpInjector } from "../../src/inject/raw_ip.ts";
 import { EventLoop } from "../../src/loop/event_loop.ts";
 import { LinkType } from "../../src/wire/link_type.ts";
 import { Packet, ParseResult } from "../../src/wire/packet.ts";
+import { isInPartition } from "../../src/wire/partition.ts";
 import { openFileCount } from "../ffi/open_files.ts";
 import { runElsewhere, unusedPort, writePacket } from "./packets.ts";
 
@@ -243,5 +244,48 @@ Deno.test({
       "any out": 5,
     });
     assert.match(gone, /^Error: Capture from device "right" failed: .+\.$/);
+  },
+});
+
+Deno.test({
+  name: "captures side by side share the packets by the client's port",
+  ignore,
+  async fn() {
+    const port = unusedPort();
+    const count = 3;
+    for (const device of ["lo", "any"]) {
+      const loop = new EventLoop();
+      const packet = new Packet();
+      const seen = new Set<number>();
+      const captures = [0, 1, 2].map((index) => {
+        const partition = { index, count };
+        const filter = `tcp src port ${port}`;
+        const capture = new PcapDeviceCapture({ device, filter, immediate: true, partition });
+        capture.start(loop, (bytes, view, offset, length) => {
+          const result = packet.parse(capture.linkType, bytes, view, offset, length);
+          assert.equal(result, ParseResult.Tcp);
+          assert.ok(isInPartition(packet.destinationPort, partition), `${packet.destinationPort}`);
+          seen.add(packet.destinationPort);
+          if (seen.size === 300) loop.stop();
+        });
+        return capture;
+      });
+      const injector = new RawIpInjector();
+      for (let client = 1001; client <= 1300; client++) {
+        const offset = injector.reserve(40);
+        const ports = { destinationPort: client, sourcePort: port };
+        injector.commit(writePacket(injector.bytes, injector.view, offset, ports));
+      }
+      injector.flush();
+      injector.close();
+      loop.after(5000, () => loop.stop());
+      await loop.run();
+      for (const capture of captures) {
+        assert.ok(capture.stats().received > 70, `${capture.stats().received} packets`);
+        capture.close();
+      }
+      loop.close();
+      assert.equal(seen.size, 300);
+    }
   },
 });

@@ -51,6 +51,12 @@ for (const { name, title } of cases.values()) {
   Deno.test(`lab: ${name}, ${title}`, () => assertExact(name));
 }
 
+// With connections shared among threads, at both programs.
+const workers = ["--tcpcopy-args", "--workers 2", "--intercept-args", "--workers 2"];
+for (const name of ["keepalive", "short", "mixed-wire-loss", "join", "offline"]) {
+  Deno.test(`lab: ${name}, two workers`, () => assertExact(name, workers));
+}
+
 // The originals are no part of the project: whoever has built them says where they are.
 Deno.test({
   name: "lab: our tcpcopy with the original intercept, keep-alive",

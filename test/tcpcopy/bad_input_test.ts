@@ -154,6 +154,12 @@ refuses(
   /nonsense filter.*does not compile/,
 );
 refuses(
+  "a filter that does not compile, with two workers",
+  "intercept",
+  () => ["-i", "lo", "-F", "nonsense filter", "--workers", "2"],
+  /"nonsense filter".*does not compile/,
+);
+refuses(
   "a libpcap that is not there",
   "intercept",
   () => ["-i", "lo", "--libpcap", "/nonexistent.so"],
@@ -182,6 +188,7 @@ for (
     ["tcpcopy", [...transfer, ...nowhere], ""],
     ["tcpcopy", [...transfer, ...nowhere, "--workers", "2"], ", two workers"],
     ["intercept", ["-i", "lo"], ""],
+    ["intercept", ["-i", "lo", "--workers", "2"], ", two workers"],
   ] as const
 ) {
   Deno.test(`${program}: no privilege${how}`, async () => {
