@@ -16,6 +16,7 @@ export * from "./src/wire/ipv6.ts";
 export * from "./src/wire/link_type.ts";
 export * from "./src/wire/linux_cooked.ts";
 export * from "./src/wire/packet.ts";
+export * from "./src/wire/partition.ts";
 export * from "./src/wire/pcap_file.ts";
 export * from "./src/wire/sequence.ts";
 export * from "./src/wire/tcp.ts";
@@ -54,5 +55,9 @@ export { SystemError } from "./ffi/errno.ts";
 // the programs, without their command lines
 export { Relay, type RelayOptions } from "./src/intercept/relay.ts";
 export { Replay, type ReplayOptions } from "./src/tcpcopy/replay.ts";
-export { type OfflineOptions, runOffline } from "./src/tcpcopy/offline.ts";
+export { makePart } from "./src/tcpcopy/make_part.ts";
+export type { FileSource } from "./src/tcpcopy/file_part.ts";
+export type { LiveSource } from "./src/tcpcopy/live_part.ts";
+export type { Part, PartSetup, PartStatus } from "./src/tcpcopy/part.ts";
+export { runOffline } from "./src/tcpcopy/offline.ts";
 export { runOnline } from "./src/tcpcopy/online.ts";

@@ -3,6 +3,7 @@
 import type { Logger } from "@logtape/logtape";
 import { PcapFileReader } from "../capture/pcap_file.ts";
 import { Player } from "./player.ts";
+import type { PartStatus } from "./part.ts";
 import type { ReplayOptions } from "./replay.ts";
 import { ReplayPart } from "./replay_part.ts";
 
@@ -61,9 +62,15 @@ export class FilePart extends ReplayPart {
     return Promise.resolve();
   }
 
-  protected close(): void {
-    this.#interrupted = true;
+  override async finish(): Promise<PartStatus> {
+    // Not before the loop has ended: its last turn may still play from the file.
+    const status = await super.finish();
     this.#file.close();
+    return status;
+  }
+
+  protected stopSource(): void {
+    this.#interrupted = true;
   }
 
   /** Makes the player inside the loop, where its clock is exact. */

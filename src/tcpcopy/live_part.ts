@@ -71,13 +71,13 @@ export class LivePart extends ReplayPart {
   }
 
   async drain(): Promise<void> {
-    this.close();
+    this.stopSource();
     const deadlineMs = this.loop.nowMs + DRAIN_MS;
     this.loop.wake();
     await this.until(() => this.replay.table.payloadBytes === 0 || this.loop.nowMs >= deadlineMs);
   }
 
-  protected close(): void {
+  protected stopSource(): void {
     this.#capture?.close();
   }
 }

@@ -39,6 +39,7 @@ export async function runOffline(
   // Playing the file again means opening it again, which may need root.
   if (times === 1) dropRoot();
   const failed = Promise.race(parts.map((part) => part.failed));
+  failed.catch(() => {}); // heard of wherever it is waited for
   const stop = Promise.withResolvers<void>();
   let interrupted = false;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {

@@ -24,6 +24,7 @@ export async function runOnline(
 ): Promise<number> {
   // Whatever fails first ends the program.
   const failed = Promise.race(parts.map((part) => part.failed));
+  failed.catch(() => {}); // heard of wherever it is waited for
   const stop = Promise.withResolvers<void>();
   const hurry = Promise.withResolvers<void>();
   // Opened before anything is promised: without the privilege this is where it ends.

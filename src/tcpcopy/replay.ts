@@ -98,13 +98,18 @@ export class Replay {
       nextDeadlineMs: () => this.#wheel.nextDeadlineMs(),
       advance: (nowMs) => this.#wheel.advance(nowMs, fire),
     });
-    this.loop.onTurnEnd(() => this.table.flush(this.loop.nowMs));
+    // The loop may finish a turn that was under way: nothing is written any more by then.
+    this.loop.onTurnEnd(() => {
+      if (!this.#finished) this.table.flush(this.loop.nowMs);
+    });
   }
 
   /** Connects to the intercepts; the loop must run. Rejects when one cannot be reached. */
   async connect(): Promise<void> {
     const connected = this.#tunnels.connect();
-    this.loop.onTurnEnd(() => this.#injector.flush());
+    this.loop.onTurnEnd(() => {
+      if (!this.#finished) this.#injector.flush();
+    });
     await connected;
   }
 
@@ -169,6 +174,7 @@ export class Replay {
 
   /** Takes the packet of the cursor, or counts why it is of no use. */
   #take(result: ParseResult): void {
+    if (this.#finished) return;
     this.#captured++;
     const packet = this.#packet;
     if (result === ParseResult.Tcp && packet.ipVersion === 4) {
@@ -178,6 +184,7 @@ export class Replay {
 
   #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
     const packet = this.#packet;
+    if (this.#finished) return;
     if (packet.parseIp(bytes, view, offset, length) === ParseResult.Tcp) {
       this.table.onResponse(packet, this.loop.nowMs);
     }

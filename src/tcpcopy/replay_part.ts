@@ -55,11 +55,11 @@ export abstract class ReplayPart implements Part {
 
   abstract drain(): Promise<void>;
 
-  /** Stops the source and gives it back. */
-  protected abstract close(): void;
+  /** Takes no more packets from now on. */
+  protected abstract stopSource(): void;
 
   async finish(): Promise<PartStatus> {
-    this.close();
+    this.stopSource();
     this.replay.finish();
     await this.#running;
     return this.status;
