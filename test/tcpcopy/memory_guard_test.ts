@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { MemoryGuard, MIN_MEMORY_MB, payloadCap } from "../../src/tcpcopy/memory_guard.ts";
+import {
+  MemoryGuard,
+  MIN_MEMORY_MB,
+  minMemoryMb,
+  payloadCap,
+} from "../../src/tcpcopy/memory_guard.ts";
 
 const MB = 1 << 20;
 const calm = {
@@ -45,5 +50,14 @@ Deno.test("the runtime's own memory is left out of what payload may take", () =>
   for (const memoryMb of [MIN_MEMORY_MB, 256, 512, 4096]) {
     const payload = payloadCap(memoryMb * MB);
     assert.ok(payload >= 20 * MB && payload + 120 * MB < memoryMb * MB, `${memoryMb}: ${payload}`);
+  }
+});
+
+Deno.test("what workers take is left out of what payload may take, in the smallest cap too", () => {
+  assert.equal(minMemoryMb(1), MIN_MEMORY_MB);
+  for (const workers of [1, 2, 16]) {
+    const cap = minMemoryMb(workers) * MB;
+    assert.equal(payloadCap(cap, workers), payloadCap(MIN_MEMORY_MB * MB));
+    assert.ok(payloadCap(400 * MB, 4) < payloadCap(400 * MB, 2));
   }
 });
