@@ -15,8 +15,11 @@ export class BlockPool {
   /** Most blocks that will ever exist. */
   readonly maxBlocks: number;
   readonly #blocksPerExtent: number;
-  readonly #extents: Uint8Array[] = [];
-  /** Where the bytes written last into each block end, as an offset in `bytesOf(block)`. */
+  /** The number of blocks per extent is a power of two: these find a block without a division. */
+  readonly #extentShift: number;
+  readonly #blockShift: number;
+  readonly #extents: DataView[] = [];
+  /** Where the bytes written last into each block end, as an offset in `viewOf(block)`. */
   writtenTo = new Int32Array(0);
   #users = new Int32Array(0);
   #freeList = new Int32Array(0);
@@ -32,6 +35,8 @@ export class BlockPool {
     while (blockBytes < minBlockBytes) blockBytes *= 2;
     this.blockBytes = blockBytes;
     this.#blocksPerExtent = Math.max(1, EXTENT_BYTES / blockBytes);
+    this.#extentShift = Math.log2(this.#blocksPerExtent);
+    this.#blockShift = Math.log2(blockBytes);
     this.maxBlocks = Math.max(this.#blocksPerExtent, Math.floor(maxBytes / blockBytes));
   }
 
@@ -73,19 +78,19 @@ export class BlockPool {
   }
 
   /** The memory a block lies in, see `offsetOf`. */
-  bytesOf(block: number): Uint8Array {
-    return this.#extents[Math.floor(block / this.#blocksPerExtent)];
+  viewOf(block: number): DataView {
+    return this.#extents[block >> this.#extentShift];
   }
 
-  /** Where a block begins in `bytesOf(block)`. */
+  /** Where a block begins in `viewOf(block)`. */
   offsetOf(block: number): number {
-    return (block % this.#blocksPerExtent) * this.blockBytes;
+    return (block & (this.#blocksPerExtent - 1)) << this.#blockShift;
   }
 
   #grow(): boolean {
     const have = this.#extents.length * this.#blocksPerExtent;
     if (have + this.#blocksPerExtent > this.maxBlocks) return false;
-    this.#extents.push(new Uint8Array(this.#blocksPerExtent * this.blockBytes));
+    this.#extents.push(new DataView(new ArrayBuffer(this.#blocksPerExtent * this.blockBytes)));
     const total = have + this.#blocksPerExtent;
     this.#users = grown(this.#users, total);
     this.writtenTo = grown(this.writtenTo, total);

@@ -256,7 +256,7 @@ export class CapturedSide {
     const end = from + length;
     for (let at = from; at < end;) {
       const piece = Math.min(this.#pieceBytes, end - at);
-      const segment = store.store(packet.bytes, packet.payloadOffset + at, piece, receiver.tail);
+      const segment = store.store(packet.view, packet.payloadOffset + at, piece, receiver.tail);
       if (segment === NONE) return false;
       at += piece;
       store.flags[segment] = push && at === end ? SegmentFlag.Push : 0;
@@ -306,7 +306,7 @@ export class CapturedSide {
     this.#waitingBytes += length;
     for (let at = 0; at < length;) {
       const piece = Math.min(this.#pieceBytes, length - at);
-      const segment = store.store(packet.bytes, packet.payloadOffset + at, piece, NONE);
+      const segment = store.store(packet.view, packet.payloadOffset + at, piece, NONE);
       if (segment === NONE) return false;
       store.sequence[segment] = (left + at) | 0;
       store.answer[segment] = acknowledgment;

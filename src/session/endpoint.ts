@@ -13,6 +13,13 @@ import type { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import type { TcpOptions } from "../wire/tcp_options.ts";
 import type { SessionCounters } from "./counters.ts";
+import {
+  type HandshakeOptions,
+  offeredScale,
+  offersSack,
+  offersTimestamps,
+  packHandshake,
+} from "./handshake.ts";
 import { RangeSet } from "./range_set.ts";
 import { RttEstimator } from "./rtt.ts";
 import { NONE, SegmentFlag, type SegmentStore } from "./segment_store.ts";
@@ -38,16 +45,6 @@ export const EndpointEvent = {
   /** The target's FIN arrived in order. */
   PeerFin: 32,
 } as const;
-
-/** The client's own hand-shake options, as captured (or made up for a joined session). */
-export interface HandshakeOptions {
-  /** Maximum segment size to announce, bytes. */
-  mss: number;
-  /** Window scale to offer, -1 for none. */
-  windowScale: number;
-  sackPermitted: boolean;
-  timestamps: boolean;
-}
 
 /** What all endpoints of a table share. */
 export interface EndpointContext {
@@ -108,7 +105,8 @@ export class TcpEndpoint {
   quickAck = false;
 
   readonly #context: EndpointContext;
-  #options: HandshakeOptions;
+  /** The client's HandshakeOptions, packed. */
+  readonly #offer: number;
   #synDue = false;
   #challenges = 0;
   #timestamps = false;
@@ -151,7 +149,7 @@ export class TcpEndpoint {
 
   constructor(context: EndpointContext, options: HandshakeOptions) {
     this.#context = context;
-    this.#options = options;
+    this.#offer = packHandshake(options);
     this.stream = new SendStream(context.store);
   }
 
@@ -300,10 +298,10 @@ export class TcpEndpoint {
     this.sndMax = this.sndUna;
     this.progressAtMs = nowMs;
     this.answeredAtMs = nowMs;
-    this.#timestamps = this.#options.timestamps && options.hasTimestamps;
+    this.#timestamps = offersTimestamps(this.#offer) && options.hasTimestamps;
     this.#recentTimestamp = options.tsval;
-    this.#sack = this.#options.sackPermitted && options.sackPermitted;
-    this.#sendScale = this.#options.windowScale >= 0 && options.windowScale >= 0
+    this.#sack = offersSack(this.#offer) && options.sackPermitted;
+    this.#sendScale = offeredScale(this.#offer) >= 0 && options.windowScale >= 0
       ? options.windowScale
       : 0;
     this.#peerWindow = packet.window; // never scaled in a SYN
@@ -618,7 +616,7 @@ export class TcpEndpoint {
     if (this.sndMax === this.sndUna) this.#timedAtMs = nowMs;
     this.sndMax = (this.sndUna + 1) | 0;
     this.sndNxt = this.sndMax;
-    this.#context.writer.syn(this, this.sndUna, this.#options, nowMs);
+    this.#context.writer.syn(this, this.sndUna, this.#offer, nowMs);
     this.#timerKind = TimerKind.Syn;
     this.#timerAtMs = nowMs + this.#rtt.timeoutMs;
   }

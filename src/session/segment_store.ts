@@ -6,6 +6,7 @@
  * allocated per packet.
  */
 
+import { copyBytes } from "../wire/copy.ts";
 import { type BlockPool, grown } from "./block_pool.ts";
 
 /** No segment: the end of a list. */
@@ -55,7 +56,7 @@ export class SegmentStore {
    * @param tail the segment stored last for the same session, whose block may have room, or NONE
    * @returns the segment's number, or NONE when memory is used up
    */
-  store(bytes: Uint8Array, offset: number, length: number, tail: number): number {
+  store(view: DataView, offset: number, length: number, tail: number): number {
     const pool = this.pool;
     let block = -1;
     let at = 0;
@@ -73,12 +74,7 @@ export class SegmentStore {
       at = pool.offsetOf(block);
     }
     const segment = this.#take();
-    const memory = pool.bytesOf(block);
-    if (length <= 32) {
-      for (let i = 0; i < length; i++) memory[at + i] = bytes[offset + i];
-    } else {
-      memory.set(bytes.subarray(offset, offset + length), at);
-    }
+    copyBytes(view, offset, pool.viewOf(block), at, length);
     this.next[segment] = NONE;
     this.length[segment] = length;
     this.answer[segment] = 0;
@@ -90,14 +86,9 @@ export class SegmentStore {
   }
 
   /** Copies `length` payload bytes from `from` within the segment to `target`. */
-  copyTo(segment: number, from: number, length: number, target: Uint8Array, at: number): void {
-    const memory = this.pool.bytesOf(this.#block[segment]);
-    const start = this.#offset[segment] + from;
-    if (length <= 32) {
-      for (let i = 0; i < length; i++) target[at + i] = memory[start + i];
-    } else {
-      target.set(memory.subarray(start, start + length), at);
-    }
+  copyTo(segment: number, from: number, length: number, target: DataView, at: number): void {
+    const memory = this.pool.viewOf(this.#block[segment]);
+    copyBytes(memory, this.#offset[segment] + from, target, at, length);
   }
 
   /** Drops the first `count` bytes of a segment, 0 < count < length. */

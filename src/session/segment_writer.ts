@@ -16,7 +16,7 @@ import {
   writeWindowScaleOption,
 } from "../wire/tcp_options.ts";
 import type { SessionCounters } from "./counters.ts";
-import type { HandshakeOptions } from "./endpoint.ts";
+import { offeredMss, offeredScale, offersSack, offersTimestamps } from "./handshake.ts";
 import type { RangeSet } from "./range_set.ts";
 import { NONE, type SegmentStore } from "./segment_store.ts";
 import type { PacketSink } from "./sink.ts";
@@ -58,16 +58,21 @@ export class SegmentWriter {
     return (nowMs + this.#timestampOffset) | 0;
   }
 
-  /** Writes a SYN. */
-  syn(tuple: FourTuple, sequence: number, options: HandshakeOptions, nowMs: number): void {
+  /**
+   * Writes a SYN.
+   *
+   * @param offer packed HandshakeOptions
+   */
+  syn(tuple: FourTuple, sequence: number, offer: number, nowMs: number): void {
     const at = this.#reserve(MAX_HEADERS_BYTES);
     if (at < 0) return;
     const view = this.#sink.view;
     const tcp = at + IPV4_HEADER_BYTES;
-    let end = writeMssOption(view, tcp + TCP_HEADER_BYTES, options.mss);
-    if (options.sackPermitted) end = writeSackPermittedOption(view, end);
-    if (options.timestamps) end = writeTimestampsOption(view, end, this.timestamp(nowMs), 0);
-    if (options.windowScale >= 0) end = writeWindowScaleOption(view, end, options.windowScale);
+    let end = writeMssOption(view, tcp + TCP_HEADER_BYTES, offeredMss(offer));
+    if (offersSack(offer)) end = writeSackPermittedOption(view, end);
+    if (offersTimestamps(offer)) end = writeTimestampsOption(view, end, this.timestamp(nowMs), 0);
+    const scale = offeredScale(offer);
+    if (scale >= 0) end = writeWindowScaleOption(view, end, scale);
     this.#finish(tuple, at, sequence, 0, end - tcp, TcpFlag.Syn, 65535, 0);
   }
 
@@ -133,7 +138,7 @@ export class SegmentWriter {
     if (received !== null && received.count > 0 && length === 0) {
       end = writeSackOption(view, end, received, newestRange, timestamps ? 3 : 4);
     }
-    if (segment !== NONE) this.#store.copyTo(segment, from, length, this.#sink.bytes, end);
+    if (segment !== NONE) this.#store.copyTo(segment, from, length, view, end);
     this.#finish(tuple, at, sequence, acknowledgment, end - tcp, flags, window, length);
   }
 

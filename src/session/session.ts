@@ -13,13 +13,8 @@ import { TcpFlag } from "../wire/tcp_flags.ts";
 import type { TcpOptions } from "../wire/tcp_options.ts";
 import { CapturedEnd, CapturedSide, type SegmentReceiver } from "./captured_side.ts";
 import type { SessionConfig } from "./config.ts";
-import {
-  type EndpointContext,
-  EndpointEvent,
-  EndpointState,
-  type HandshakeOptions,
-  TcpEndpoint,
-} from "./endpoint.ts";
+import { type EndpointContext, EndpointEvent, EndpointState, TcpEndpoint } from "./endpoint.ts";
+import type { HandshakeOptions } from "./handshake.ts";
 import { Outcome } from "./ledger.ts";
 import type { Patience } from "./patience.ts";
 import { NONE, SegmentFlag } from "./segment_store.ts";

@@ -14,8 +14,9 @@ import { BlockPool } from "./block_pool.ts";
 import { ClosedQueue } from "./closed_queue.ts";
 import type { SessionConfig } from "./config.ts";
 import { SessionCounters } from "./counters.ts";
-import type { EndpointContext, HandshakeOptions } from "./endpoint.ts";
+import type { EndpointContext } from "./endpoint.ts";
 import { FlowTable, flowWord } from "./flow_table.ts";
+import type { HandshakeOptions } from "./handshake.ts";
 import { Ledger, Outcome } from "./ledger.ts";
 import { Patience } from "./patience.ts";
 import { SegmentStore } from "./segment_store.ts";
@@ -65,6 +66,13 @@ export class SessionTable implements SessionHost {
   readonly #routes: RouteAnnouncer;
   readonly #pool: BlockPool;
   readonly #options = new TcpOptions();
+  /** What the session being made will offer. */
+  readonly #offer: HandshakeOptions = {
+    mss: 0,
+    windowScale: -1,
+    sackPermitted: false,
+    timestamps: false,
+  };
   /** (client address, port and transfer × copies + copy) → session, or one of the FLOW_ values. */
   readonly #capturedFlows = new FlowTable();
   /** (source address, port and target) → session or RECENTLY_CLOSED. */
@@ -267,20 +275,17 @@ export class SessionTable implements SessionHost {
     const { config } = this;
     const maxMss = Math.min(config.mssBytes, config.mtuBytes - HEADERS_BYTES);
     options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
-    if (!isSyn) {
-      return {
-        mss: maxMss,
-        windowScale: MIN_WINDOW_SCALE,
-        sackPermitted: true,
-        timestamps: options.hasTimestamps,
-      };
-    }
-    return {
-      mss: options.mss > 0 ? Math.min(options.mss, maxMss) : maxMss,
-      windowScale: options.windowScale < 0 ? -1 : Math.max(options.windowScale, MIN_WINDOW_SCALE),
-      sackPermitted: options.sackPermitted,
-      timestamps: options.hasTimestamps,
-    };
+    const offer = this.#offer;
+    offer.timestamps = options.hasTimestamps;
+    offer.mss = maxMss;
+    offer.windowScale = MIN_WINDOW_SCALE;
+    offer.sackPermitted = true;
+    if (!isSyn) return offer;
+    if (options.mss > 0 && options.mss < maxMss) offer.mss = options.mss;
+    if (options.windowScale < 0) offer.windowScale = -1;
+    else offer.windowScale = Math.max(options.windowScale, MIN_WINDOW_SCALE);
+    offer.sackPermitted = options.sackPermitted;
+    return offer;
   }
 
   // ---------------------------------------------------------------------- the targets' responses

@@ -23,7 +23,7 @@ Deno.test("blocks have their own memory, are counted, and come back with the las
             assert.ok(taken >= 0 && !users.has(taken));
             assert.equal(pool.writtenTo[taken], pool.offsetOf(taken));
             users.set(taken, 1);
-            pool.bytesOf(taken).fill(taken, pool.offsetOf(taken), pool.offsetOf(taken) + 65_536);
+            new Uint8Array(pool.viewOf(taken).buffer, pool.offsetOf(taken), 65_536).fill(taken);
           }
         } else if (block === undefined) continue;
         else if (kind === "retain") {
@@ -39,8 +39,8 @@ Deno.test("blocks have their own memory, are counted, and come back with the las
       }
       for (const block of users.keys()) {
         const at = pool.offsetOf(block);
-        assert.equal(pool.bytesOf(block)[at], block);
-        assert.equal(pool.bytesOf(block)[at + 65_535], block);
+        assert.equal(pool.viewOf(block).getUint8(at), block);
+        assert.equal(pool.viewOf(block).getUint8(at + 65_535), block);
       }
     }),
     { numRuns: 50 },

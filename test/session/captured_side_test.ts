@@ -37,7 +37,7 @@ class Bench implements SegmentReceiver {
     const length = this.store.length[segment];
     assert.ok(length > 0 && length <= PIECE);
     const bytes = new Uint8Array(length);
-    this.store.copyTo(segment, 0, length, bytes, 0);
+    this.store.copyTo(segment, 0, length, new DataView(bytes.buffer), 0);
     if (this.store.flags[segment] & SegmentFlag.TurnStart) {
       this.turns.push([this.stream.length, this.store.answer[segment]]);
     }

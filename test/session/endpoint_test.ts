@@ -58,7 +58,7 @@ class Bench {
   write(length: number, push = true): void {
     const { stream } = this.endpoint;
     const bytes = Uint8Array.from({ length }, (_, i) => i);
-    const segment = this.store.store(bytes, 0, length, stream.tail);
+    const segment = this.store.store(new DataView(bytes.buffer), 0, length, stream.tail);
     this.store.flags[segment] = push ? SegmentFlag.Push : 0;
     stream.push(segment);
     this.endpoint.releaseTo = stream.end;

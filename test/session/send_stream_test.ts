@@ -11,7 +11,7 @@ function makeStream(lengths: number[], start: number): { stream: SendStream; sto
   let at = 0;
   for (const length of lengths) {
     const bytes = Uint8Array.from({ length }, () => at++);
-    stream.push(store.store(bytes, 0, length, stream.tail));
+    stream.push(store.store(new DataView(bytes.buffer), 0, length, stream.tail));
   }
   return { stream, store };
 }
@@ -40,7 +40,13 @@ Deno.test("every byte is found in its segment until it is released", () => {
           continue;
         }
         const byte = new Uint8Array(1);
-        store.copyTo(cursor, (start + at - store.sequence[cursor]) | 0, 1, byte, 0);
+        store.copyTo(
+          cursor,
+          (start + at - store.sequence[cursor]) | 0,
+          1,
+          new DataView(byte.buffer),
+          0,
+        );
         assert.equal(byte[0], at & 255);
       }
       assert.equal(stream.find(stream.end, NONE), NONE);
