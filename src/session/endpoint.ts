@@ -252,8 +252,17 @@ export class TcpEndpoint {
 
   /** When `onTimer` wants to be called; Infinity when nothing is pending. */
   get deadlineMs(): number {
-    const ack = this.#ackAtMs === 0 ? Infinity : this.#ackAtMs;
-    return this.#timerKind === TimerKind.None ? ack : Math.min(ack, this.#timerAtMs);
+    return this.deadlineBefore(Infinity);
+  }
+
+  /** The earlier of `limitMs` and `deadlineMs`; asking so keeps Infinity out of the hot path. */
+  deadlineBefore(limitMs: number): number {
+    let deadlineMs = limitMs;
+    if (this.#ackAtMs !== 0 && this.#ackAtMs < deadlineMs) deadlineMs = this.#ackAtMs;
+    if (this.#timerKind !== TimerKind.None && this.#timerAtMs < deadlineMs) {
+      deadlineMs = this.#timerAtMs;
+    }
+    return deadlineMs;
   }
 
   /** The way back works again after an outage: send again at once what has waited for an answer. */

@@ -235,7 +235,7 @@ export class Session implements SegmentReceiver {
     const { captured, endpoint } = this;
     let deadline = Math.max(captured.heardAtMs, endpoint.answeredAtMs, endpoint.progressAtMs) +
       config.sessionTimeoutMs;
-    if (endpoint.deadlineMs < deadline) deadline = endpoint.deadlineMs;
+    deadline = endpoint.deadlineBefore(deadline);
     if (captured.gapSinceMs !== 0) {
       deadline = Math.min(deadline, captured.gapSinceMs + config.gapTimeoutMs);
     }
@@ -268,7 +268,7 @@ export class Session implements SegmentReceiver {
       return;
     }
     const { captured, endpoint } = this;
-    if (endpoint.deadlineMs <= nowMs) endpoint.onTimer(nowMs);
+    if (endpoint.deadlineBefore(nowMs + 1) <= nowMs) endpoint.onTimer(nowMs);
     if (
       captured.gapSinceMs !== 0 && nowMs - captured.gapSinceMs >= this.#host.config.gapTimeoutMs
     ) {

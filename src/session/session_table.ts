@@ -86,7 +86,9 @@ export class SessionTable implements SessionHost {
   readonly #over: ClosedQueue;
   readonly #sessions: (Session | undefined)[] = [];
   readonly #freeSlots: number[] = [];
-  readonly #touched: Session[] = [];
+  /** Sessions to be served, the first `#touchedCount`: cutting an array short would free its memory. */
+  readonly #touched: (Session | undefined)[] = [];
+  #touchedCount = 0;
   /** When each session's timer fires, Infinity when it is not set. */
   readonly #timerAtMs: number[] = [];
   #open = 0;
@@ -355,7 +357,7 @@ export class SessionTable implements SessionHost {
   touch(session: Session): void {
     if (session.touched) return;
     session.touched = true;
-    this.#touched.push(session);
+    this.#touched[this.#touchedCount++] = session;
   }
 
   /** The session's timer fired. */
@@ -370,8 +372,9 @@ export class SessionTable implements SessionHost {
     this.#closed.expire(nowMs);
     this.#over.expire(nowMs);
     const touched = this.#touched;
-    for (let i = 0; i < touched.length; i++) {
-      const session = touched[i];
+    for (let i = 0; i < this.#touchedCount; i++) {
+      const session = touched[i]!;
+      touched[i] = undefined; // an ended session is not to be kept alive from here
       session.touched = false;
       if (session.ended) continue;
       session.serve(nowMs);
@@ -383,7 +386,7 @@ export class SessionTable implements SessionHost {
         this.#timers.schedule(session.slot, deadlineMs);
       }
     }
-    touched.length = 0;
+    this.#touchedCount = 0;
   }
 
   /**
@@ -410,6 +413,7 @@ export class SessionTable implements SessionHost {
       if (session !== undefined && !session.ended) session.abort(Outcome.OpenAtExit, nowMs);
     }
     this.#touched.length = 0;
+    this.#touchedCount = 0;
   }
 
   // ------------------------------------------------------------------------------- SessionHost
