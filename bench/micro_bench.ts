@@ -1,6 +1,6 @@
 /**
- * What the steps of a packet's way cost, one by one: parsing, checksum, look-up, a whole turn of a
- * session, the tunnel's record. Run with `deno task bench`.
+ * What the steps of a packet's way cost, one by one: parsing, checksum, copying, look-up, a whole
+ * turn of a session, the tunnel's records and frames, timers. Run with `deno task bench`.
  */
 
 import { TimerWheel } from "../src/loop/timer_wheel.ts";
@@ -9,8 +9,14 @@ import { FlowTable, flowWord } from "../src/session/flow_table.ts";
 import { SessionTable } from "../src/session/session_table.ts";
 import type { PacketSink } from "../src/session/sink.ts";
 import { TransferMap } from "../src/session/transfer.ts";
-import { RECORD_BYTES, writeRecord } from "../src/tunnel/codec.ts";
-import { foldChecksum, onesComplementSum } from "../src/wire/checksum.ts";
+import {
+  RECORD_BYTES,
+  ResponseDecoder,
+  ResponseEncoder,
+  writeRecord,
+} from "../src/tunnel/codec.ts";
+import { foldChecksum, onesComplementSumView } from "../src/wire/checksum.ts";
+import { copyBytes } from "../src/wire/copy.ts";
 import { IPV4_HEADER_BYTES, writeIpv4Header } from "../src/wire/ipv4.ts";
 import { Packet } from "../src/wire/packet.ts";
 import { writeTcpHeader } from "../src/wire/tcp.ts";
@@ -71,9 +77,13 @@ Deno.bench("wire: parse a packet's headers", { group: "wire" }, () => {
 });
 
 for (const sizeBytes of [60, 1460]) {
-  const bytes = crypto.getRandomValues(new Uint8Array(sizeBytes));
+  const view = new DataView(crypto.getRandomValues(new Uint8Array(sizeBytes)).buffer);
+  const target = new DataView(new ArrayBuffer(sizeBytes + 5));
   Deno.bench(`wire: checksum of ${sizeBytes} bytes`, { group: "wire" }, () => {
-    foldChecksum(onesComplementSum(bytes, 0, sizeBytes));
+    foldChecksum(onesComplementSumView(view, 0, sizeBytes));
+  });
+  Deno.bench(`wire: copy of ${sizeBytes} bytes`, { group: "wire" }, () => {
+    copyBytes(view, 0, target, 5, sizeBytes);
   });
 }
 
@@ -130,6 +140,24 @@ for (const sizeBytes of [60, 1460]) {
   const view = new DataView(record.buffer);
   Deno.bench("tunnel: write a record", { group: "tunnel" }, () => {
     writeRecord(response.packet, record, view, 0, RECORD_BYTES);
+  });
+
+  const stream = new Uint8Array(2048);
+  const streamView = new DataView(stream.buffer);
+  const encoder = new ResponseEncoder(
+    stream,
+    streamView,
+    0,
+    stream.length,
+    "combined",
+    RECORD_BYTES,
+  );
+  let records = 0;
+  const decoder = new ResponseDecoder("combined", RECORD_BYTES, () => records++);
+  Deno.bench("tunnel: a frame of 16 records, there and back", { group: "tunnel" }, () => {
+    for (let i = 0; i < 16; i++) encoder.append(response.packet);
+    decoder.feed(stream, streamView, encoder.start, encoder.pendingBytes);
+    encoder.clear();
   });
 }
 
