@@ -162,6 +162,12 @@ const SYMBOLS = {
   /** unsigned int if_nametoindex(const char *ifname) */
   if_nametoindex: { parameters: ["buffer" /* ifname */], result: "u32" },
 
+  /** int sched_setscheduler(pid_t pid, int policy, const struct sched_param *param) */
+  sched_setscheduler: {
+    parameters: ["i32", /* pid */ "i32", /* policy */ "usize" /* param */],
+    result: "i32",
+  },
+
   /** int setgroups(size_t size, const gid_t *list) */
   setgroups: { parameters: ["usize", /* size */ "usize" /* list */], result: "i32" },
   /** int setresgid(gid_t rgid, gid_t egid, gid_t sgid) */

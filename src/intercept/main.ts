@@ -4,6 +4,7 @@ import type { Logger } from "@logtape/logtape";
 import { dropRoot } from "../../ffi/privileges.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { runMain } from "../cli/fatal.ts";
+import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
 import { onSignals } from "../loop/signals.ts";
 import { openLog } from "../observe/log.ts";
@@ -27,6 +28,7 @@ interface Relaying {
 async function main(): Promise<number> {
   const { logFile, workers, ...options } = await readOptions();
   const log = openLog({ program: "intercept", file: logFile });
+  standBack(log);
   const relaying = workers === 1
     ? openOne({ ...options, partition: WHOLE }, log)
     : await openSeveral(options, workers, log);

@@ -2,6 +2,7 @@
 
 import { runMain } from "../cli/fatal.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
+import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
 import { openLog } from "../observe/log.ts";
 import { DEFAULT_SESSION_CONFIG } from "../session/config.ts";
@@ -24,6 +25,7 @@ async function main(): Promise<number> {
     refuseOwnService(transfers, Deno.networkInterfaces().map(({ address }) => address));
   }
   const log = openLog({ program: "tcpcopy", file: options.logFile });
+  standBack(log);
   const intercepts: InterceptAddress[] = [];
   for (const { host, port } of options.intercepts) {
     intercepts.push({ address: await resolveIpv4(host, "-s"), port });

@@ -146,6 +146,8 @@ export async function runNginx(
     waitUntilReady: true,
   });
   const startMs = performance.now();
+  // What a program costs before the first packet comes is no cost of the load.
+  const cpuBefore = [tcpcopy.cpuSeconds(), intercept.cpuSeconds()];
   const packetsBefore = targetNginx.receivedPackets();
   const wrk = lab.spawn("client", [
     ...["wrk", "-t", "1", "-c", String(load.connections), "-d", `${load.seconds}s`],
@@ -179,8 +181,8 @@ export async function runNginx(
     share: Math.min(1, share),
     early: 0,
     seconds,
-    tcpcopyCpuSeconds: cpuSeconds[0],
-    interceptCpuSeconds: cpuSeconds[1],
+    tcpcopyCpuSeconds: cpuSeconds[0] - cpuBefore[0],
+    interceptCpuSeconds: cpuSeconds[1] - cpuBefore[1],
     problems,
     shareAtEnd: Math.min(1, atEnd),
     requestsPerSecond: onlineCount / loadSeconds,
