@@ -1,23 +1,56 @@
 /** intercept: catches a test server's responses for tcpcopy. */
 
+import type { Logger } from "@logtape/logtape";
+import { announceReady } from "../cli/daemon.ts";
 import { runMain } from "../cli/fatal.ts";
+import { runProcess } from "../cli/process_options.ts";
+import type { Settings } from "../cli/program.ts";
+import { reloadOnHangup } from "../cli/reload.ts";
 import { onSignals } from "../loop/signals.ts";
-import { openLog } from "../observe/log.ts";
-import { readOptions } from "./options.ts";
+import {
+  type GivenInterceptOptions,
+  type InterceptOptions,
+  interpretOptions,
+  readOptions,
+} from "./options.ts";
 import { Relay } from "./relay.ts";
 
 async function main(): Promise<number> {
-  const { logFile, ...options } = await readOptions();
-  const log = openLog({ program: "intercept", file: logFile });
+  const settings = readOptions();
+  const options = await interpretOptions(settings.given);
+  if (settings.given.printConfig) {
+    console.log(settings.format());
+    return 0;
+  }
+  return await runProcess("intercept", options.process, (log) => start(settings, options, log));
+}
+
+async function start(
+  settings: Settings<GivenInterceptOptions>,
+  options: InterceptOptions,
+  log: Logger,
+): Promise<number> {
+  for (const notice of options.notices) log.info(notice);
+  log.debug(`options: ${settings.format()}`);
   const relay = new Relay({ ...options, log });
-  const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
-    log.info(`${signal}: ending`);
-    relay.stop();
-  });
+  announceReady();
+  const ends = [
+    onSignals(["SIGINT", "SIGTERM"], (signal) => {
+      log.info(`${signal}: ending`);
+      relay.stop();
+    }),
+    reloadOnHangup({
+      log,
+      settings,
+      reloadable: ["max-combined"],
+      interpret: interpretOptions,
+      apply: ({ maxCombined }) => relay.limitFrames(maxCombined),
+    }),
+  ];
   try {
     await relay.run();
   } finally {
-    unsubscribe();
+    for (const end of ends) end();
   }
   return 0;
 }

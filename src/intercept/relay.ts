@@ -8,9 +8,11 @@ import { dropRoot } from "../../ffi/privileges.ts";
 import { PcapDeviceCapture } from "../capture/pcap_device.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../cli/tunnel_options.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { formatCount } from "../observe/report.ts";
+import { MAX_RECORD_PAYLOAD_BYTES, RECORD_WITH_PAYLOAD_BYTES } from "../tunnel/codec.ts";
 import { TunnelServer } from "../tunnel/server.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 
@@ -27,6 +29,12 @@ export interface RelayOptions {
   maxCombined: number;
   /** Kernel buffer of each device. */
   bufferBytes: number;
+  /** The form of the tunnel; the original's by default. */
+  tunnelForm?: TunnelForm;
+  /** In single mode: whether the tcpcopy that came first stays. Default false. */
+  protectsConnections?: boolean;
+  /** Responses to one address that belong to connections announced with another, int32. */
+  translation?: { from: number; to: number };
   libpcapPath: string | undefined;
   log: Logger;
 }
@@ -37,12 +45,16 @@ const REPORT_EVERY_MS = 30_000;
  * more than fits 256 bytes in a packet ring.
  */
 const SNAP_LENGTH = 176;
+/** A header and the longest payload that is passed on, and some. */
+const MAX_TRANSLATED_BYTES = 512;
 
 export class Relay {
   readonly loop = new EventLoop();
   readonly #server: TunnelServer;
   readonly #captures: CaptureSource[] = [];
   readonly #packet = new Packet();
+  readonly #translation: { from: number; to: number } | undefined;
+  readonly #translated = new Uint8Array(MAX_TRANSLATED_BYTES);
   readonly #log: Logger;
   #unusable = 0;
 
@@ -50,6 +62,8 @@ export class Relay {
   constructor(options: RelayOptions) {
     const log = options.log;
     this.#log = log;
+    this.#translation = options.translation;
+    const form = options.tunnelForm ?? DEFAULT_TUNNEL_FORM;
     for (const device of options.devices) {
       this.#captures.push(openCapture(device, options));
     }
@@ -58,6 +72,10 @@ export class Relay {
       address: options.bindAddress,
       port: options.port,
       maxRecordsPerFrame: options.maxCombined,
+      mode: form.mode,
+      recordBytes: form.recordBytes,
+      anyTargetAddress: form.anyTargetAddress,
+      single: form.isSingle ? { isProtected: options.protectsConnections ?? false } : undefined,
       onConnect: ({ address, port }) =>
         log.info(`tcpcopy connected from ${formatEndpoint(address, port)}`),
       onClose: ({ address, port }, reason) =>
@@ -69,6 +87,7 @@ export class Relay {
       const { linkType } = capture;
       capture.start(this.loop, (bytes, view, offset, length) => {
         if (this.#packet.parse(linkType, bytes, view, offset, length) === ParseResult.Tcp) {
+          if (this.#translation !== undefined) this.#translate(this.#translation);
           this.#server.forward(this.#packet);
         } else this.#unusable++;
       });
@@ -78,6 +97,23 @@ export class Relay {
       `ready: capturing on ${options.devices.join(", ")} (${options.filter}), ` +
         `listening on ${formatEndpoint(options.bindAddress, this.#server.port)}`,
     );
+  }
+
+  /** Most headers in one tunnel frame, for connections from now on. */
+  limitFrames(maxCombined: number): void {
+    this.#server.maxRecordsPerFrame = maxCombined;
+  }
+
+  /** Exchanges the destination address, in a copy: the memory of the capture is not ours. */
+  #translate({ from, to }: { from: number; to: number }): void {
+    const packet = this.#packet;
+    if (packet.ipVersion !== 4 || packet.destinationAddress !== from) return;
+    const end = packet.payloadOffset + packet.capturedPayloadLength;
+    const length = Math.min(end - packet.ipOffset, MAX_TRANSLATED_BYTES);
+    this.#translated.set(packet.bytes.subarray(packet.ipOffset, packet.ipOffset + length));
+    const view = new DataView(this.#translated.buffer);
+    view.setInt32(16, to);
+    packet.parseIp(this.#translated, view, 0, length);
   }
 
   /** One line for the log. */
@@ -126,7 +162,10 @@ export class Relay {
 
 function openCapture(device: string, options: RelayOptions): CaptureSource {
   const { filter, bufferBytes, libpcapPath } = options;
-  const shared = { device, filter, snapLength: SNAP_LENGTH, bufferBytes, libpcapPath };
+  const { recordBytes } = options.tunnelForm ?? DEFAULT_TUNNEL_FORM;
+  const snapLength = SNAP_LENGTH +
+    (recordBytes === RECORD_WITH_PAYLOAD_BYTES ? MAX_RECORD_PAYLOAD_BYTES : 0);
+  const shared = { device, filter, snapLength, bufferBytes, libpcapPath };
   if (options.capture === "ring") return RingCapture.onDevice(shared);
   const capture = new PcapDeviceCapture({ ...shared, immediate: true });
   if (capture.warning !== undefined) options.log.warn(`${device}: ${capture.warning}`);

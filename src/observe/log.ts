@@ -4,7 +4,13 @@
  * The hot path does not log; what happens per packet is counted and reported every 30 s.
  */
 
-import { configureSync, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
+import {
+  configureSync,
+  getLogger,
+  type Logger,
+  type LogLevel,
+  type LogRecord,
+} from "@logtape/logtape";
 
 /** Where log lines go. */
 export interface LogOptions {
@@ -12,6 +18,25 @@ export interface LogOptions {
   program: string;
   /** Append to this file instead of standard error. */
   file?: string;
+  /** The least important lines that are logged. Default "info". */
+  level?: LevelName;
+}
+
+/** The levels, from the least important one. */
+export const LEVEL_NAMES = ["debug", "info", "warning", "error"] as const;
+export type LevelName = typeof LEVEL_NAMES[number];
+
+let minimum = 1;
+
+/** Changes the level of all logs; anything that is no level's name is "info". */
+export function setLogLevel(name: string | undefined): void {
+  const index = (LEVEL_NAMES as readonly string[]).indexOf(name ?? "info");
+  minimum = index < 0 ? 1 : index;
+}
+
+function isWanted(level: LogLevel): boolean {
+  const index = (LEVEL_NAMES as readonly string[]).indexOf(level);
+  return index < 0 ? level === "fatal" : index >= minimum;
 }
 
 /**
@@ -22,11 +47,16 @@ export interface LogOptions {
 export function openLog(options: LogOptions): Logger {
   const write = options.file === undefined ? writerTo(Deno.stderr) : writerToFile(options.file);
   const encoder = new TextEncoder();
+  setLogLevel(options.level);
   configureSync({
     reset: true,
-    sinks: { lines: (record) => write(encoder.encode(formatLine(options.program, record))) },
+    sinks: {
+      lines: (record) => {
+        if (isWanted(record.level)) write(encoder.encode(formatLine(options.program, record)));
+      },
+    },
     loggers: [
-      { category: [], sinks: ["lines"], lowestLevel: "info" },
+      { category: [], sinks: ["lines"], lowestLevel: "debug" },
       { category: ["logtape", "meta"], sinks: ["lines"], lowestLevel: "error" },
     ],
   });

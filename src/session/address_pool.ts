@@ -16,6 +16,17 @@ const PORTS = 65536 - FIRST_PORT;
 const FREE_PROBES = 64;
 const CLOSED_PROBES = 2048;
 
+/** Whose ports these are; see SessionConfig. */
+export interface PortRules {
+  localhostAddress: number;
+  portShift: number;
+  portClass: number;
+  portClasses: number;
+}
+
+const ALL_PORTS: PortRules = { localhostAddress: 0, portShift: 0, portClass: 0, portClasses: 1 };
+const LOOPBACK_NETWORK = 127;
+
 /** Chooses four-tuples towards the targets. */
 export class AddressPool {
   /** The address chosen last, int32. */
@@ -24,15 +35,18 @@ export class AddressPool {
   port = 0;
   readonly #addresses: Int32Array;
   readonly #flows: FlowTable;
+  readonly #rules: PortRules;
   #cursor = 0;
 
   /**
    * @param addresses addresses to use in place of the clients' own; empty to keep those
    * @param flows the replayed flows: (address, port and target) to a session or RECENTLY_CLOSED
+   * @param rules ports and addresses to keep to
    */
-  constructor(addresses: Int32Array, flows: FlowTable) {
+  constructor(addresses: Int32Array, flows: FlowTable, rules: PortRules = ALL_PORTS) {
     this.#addresses = addresses;
     this.#flows = flows;
+    this.#rules = rules;
   }
 
   /**
@@ -42,6 +56,14 @@ export class AddressPool {
    * @returns false when nothing is free
    */
   choose(clientAddress: number, clientPort: number, copy: number, target: number): boolean {
+    const { localhostAddress, portShift } = this.#rules;
+    if (localhostAddress !== 0 && clientAddress >>> 24 === LOOPBACK_NETWORK) {
+      clientAddress = localhostAddress;
+    }
+    if (portShift > 0) {
+      clientPort += portShift;
+      if (clientPort > 65535) clientPort = FIRST_PORT + (clientPort - FIRST_PORT) % PORTS;
+    }
     const count = this.#addresses.length;
     const first = count === 0 ? 0 : (mix(clientAddress) + copy) % count;
     for (let i = 0; i < Math.max(1, count); i++) {
@@ -68,13 +90,23 @@ export class AddressPool {
     return false;
   }
 
-  #take(address: number, port: number, target: number, acceptable: number): boolean {
+  #take(address: number, wanted: number, target: number, acceptable: number): boolean {
+    const { portClass, portClasses } = this.#rules;
+    const port = portClasses === 1 ? wanted : inClass(wanted, portClass, portClasses);
     const use = this.#flows.get(address, flowWord(port, target));
     if (use !== -1 && use !== acceptable) return false;
     this.address = address;
     this.port = port;
     return true;
   }
+}
+
+/** The port of the class that is nearest below the wanted one, or the first there is. */
+function inClass(wanted: number, portClass: number, portClasses: number): number {
+  const port = wanted - wanted % portClasses + portClass;
+  if (port >= 65536) return port - portClasses;
+  const isTooLow = port === 0 || (port < FIRST_PORT && wanted >= FIRST_PORT);
+  return isTooLow ? port + portClasses : port;
 }
 
 /** Spreads the bits of a number; 0..2^31-1. */

@@ -38,6 +38,11 @@ export class TransferMap {
       (transfer.onlineAddress === undefined || transfer.onlineAddress === address);
   }
 
+  /** Distinct targets. */
+  get targetCount(): number {
+    return this.#targets.length;
+  }
+
   /** Address and port of target `index`. */
   target(index: number): { readonly address: number; readonly port: number } {
     return this.#targets[index];

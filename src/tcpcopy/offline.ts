@@ -2,6 +2,7 @@
 
 import { dropRoot } from "../../ffi/privileges.ts";
 import { PcapFileReader } from "../capture/pcap_file.ts";
+import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
 import { formatCount, formatShare } from "../observe/report.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
@@ -58,6 +59,7 @@ export async function runOffline(
         } of them requests, ` +
         `${(survey.durationMs / options.acceleration / 1000).toFixed(1)} s`,
     );
+    announceReady();
     if (survey.cutPackets > 0) {
       log.warn(
         `${
@@ -74,6 +76,7 @@ export async function runOffline(
     const complete = table.ledger.allComplete && !interrupted;
     replay.finish();
     await running;
+    replay.throwFailure();
     return complete ? 0 : 1;
   } finally {
     unsubscribe();

@@ -5,6 +5,7 @@ import { restingConnections } from "../capture/open_connections.ts";
 import { RawSocketCapture } from "../capture/raw_socket.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
+import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
@@ -76,8 +77,10 @@ export async function runOnline(
         `ready: version ${VERSION}, ${describeTransfers(transfers)}, ` +
           `capturing with ${description}`,
       );
+      announceReady();
     }
     await running;
+    replay.throwFailure();
   } finally {
     unsubscribe();
     capture.close();

@@ -1,22 +1,28 @@
-/** The command line of tcpcopy. Short names are the original's. */
+/** The options of tcpcopy. Short names are the original's. */
 
 import { merge, object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
+import type { InferValue } from "@optique/core/parser";
 import { choice, integer, string } from "@optique/core/valueparser";
 import {
   type HostPort,
+  parseAddress,
   parseClientAddresses,
   parseHosts,
   parsePort,
   parseTransfers,
 } from "../cli/addresses.ts";
 import { UsageError } from "../cli/fatal.ts";
-import { message, readCommandLine } from "../cli/program.ts";
+import { meaninglessForTcpcopy, meaninglessNotices } from "../cli/meaningless_options.ts";
+import { type ProcessOptions, processOptions } from "../cli/process_options.ts";
+import { configuration, message, readSettings, type Settings } from "../cli/program.ts";
+import { type TunnelForm, tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 import { MIN_MEMORY_MB } from "./memory_guard.ts";
 import type { InjectWay } from "./replay.ts";
+import { type Sampling, SAMPLING_KEYS, samplingOf, samplingOptions } from "./sampling_options.ts";
 
 /** What the user asked for. */
 export interface TcpcopyOptions {
@@ -24,21 +30,35 @@ export interface TcpcopyOptions {
   intercepts: HostPort[];
   clientAddresses: Int32Array;
   tunnelConnections: number;
-  percentage: number;
+  tunnelForm: TunnelForm;
+  /** Whether the start waits for no intercept. */
+  startsWithoutIntercept: boolean;
+  /** Whether the replay ends when no intercept is left. */
+  endsWithoutIntercept: boolean;
+  sampling: Sampling;
   copies: number;
+  waitForAnswers: boolean;
+  /** Source address in place of 127.0.0.0/8, int32; 0: none. */
+  localhostAddress: number;
+  ports: PortShare;
   /** How live packets are captured. */
   capture: "raw" | "ring";
   sessionTimeoutMs: number;
+  keepAliveTimeoutMs: number;
   maxMemoryBytes: number;
   mtuBytes: number;
   mssBytes: number;
   inject: InjectWay;
-  logFile: string | undefined;
+  process: ProcessOptions;
+  /** Lines for the log about options without effect. */
+  notices: string[];
   libpcapPath: string | undefined;
   /** Present for an offline replay. */
   offline: { path: string; acceleration: number; maxGapMs: number; times: number } | undefined;
 }
 
+/** Copies of all pairs together: as many flows of one client port can be told apart. */
+const MAX_FLOWS = 65_536;
 const ONLINE_SESSION_TIMEOUT_S = 600;
 const OFFLINE_SESSION_TIMEOUT_S = 60;
 
@@ -47,18 +67,15 @@ const replayed = object("What is replayed", {
     description:
       message`Which service is copied to which: [onlineIP:]onlinePort-targetIP:targetPort, several separated by commas. Required.`,
   }),
-  percentage: withDefault(
-    option("-r", "--percentage", integer({ min: 1, max: 100, metavar: "PERCENT" }), {
-      description: message`Share of the sessions that is replayed.`,
-    }),
-    100,
-  ),
   copies: withDefault(
-    option("-n", "--copies", integer({ min: 1, max: 1023, metavar: "N" }), {
+    option("-n", "--copies", integer({ min: 1, max: MAX_FLOWS, metavar: "N" }), {
       description: message`Replay every session this many times, from different ports.`,
     }),
     1,
   ),
+  noWait: option("-W", "--no-wait", {
+    description: message`Send requests without waiting for the answers their clients had read.`,
+  }),
   capture: withDefault(
     option("--capture", choice(["raw", "ring"], { metavar: "WAY" }), {
       description:
@@ -83,12 +100,30 @@ const sent = object("How it is sent", {
         message`Source addresses towards the target: addresses, a.b.c.x and CIDR ranges, separated by commas. Without it the clients' own addresses are used; then the target must route its answers to ALL clients to the assistant server.`,
     }),
   ),
+  localhost: optional(
+    option("-H", "--localhost-ip", string({ metavar: "ADDRESS" }), {
+      description: message`Source address for clients on this host that connect over loopback.`,
+    }),
+  ),
+  ports: optional(
+    option("-f", "--port-factor", string({ metavar: "N|I/N" }), {
+      description:
+        message`For several instances of tcpcopy with the same source addresses: N moves the ports up by 2048 N; I/N, as 0/2 and 1/2, gives each instance ports of its own.`,
+    }),
+  ),
   connections: withDefault(
-    option("-C", "--tunnel-connections", integer({ min: 1, max: 11, metavar: "N" }), {
+    option("-C", "--tunnel-connections", integer({ min: 1, max: 64, metavar: "N" }), {
       description: message`Parallel connections to each intercept.`,
     }),
     2,
   ),
+  lonely: option("-L", "--lonely", {
+    description:
+      message`Start also while intercept is not there. (Once started, tcpcopy waits for it in any case.)`,
+  }),
+  exitWithoutIntercept: option("--exit-without-intercept", {
+    description: message`End when the last intercept is gone, as the original does without -L.`,
+  }),
   mtu: withDefault(
     option("-M", "--mtu", integer({ min: 576, max: 9000, metavar: "BYTES" }), {
       description: message`Largest IP packet sent to the target.`,
@@ -147,33 +182,89 @@ const limits = object("Limits and log", {
         message`End a session in which nothing happens for so long (default: 600, offline 60).`,
     }),
   ),
+  keepAlive: optional(
+    option("-k", "--keepalive-timeout", integer({ min: 1, max: 86400 * 7, metavar: "SECONDS" }), {
+      description:
+        message`The same for a session that rests between two requests, if longer than -t (default: as -t).`,
+    }),
+  ),
   memory: withDefault(
     option("-m", "--max-memory", integer({ min: MIN_MEMORY_MB, metavar: "MB" }), {
       description: message`Memory cap; above it new sessions are shed.`,
     }),
     1024,
   ),
-  log: optional(
-    option("-l", "--log-file", string({ metavar: "FILE" }), {
-      description: message`Append the log to this file instead of standard error.`,
-    }),
-  ),
 });
 
-const parser = merge(replayed, sent, offline, limits);
+const parser = merge(
+  replayed,
+  samplingOptions,
+  sent,
+  tunnelOptions,
+  offline,
+  limits,
+  processOptions,
+  configuration,
+  meaninglessForTcpcopy,
+);
+
+/** What the parser yields. */
+export type GivenTcpcopyOptions = InferValue<typeof parser>;
+
+/** Keys of the options that may change while tcpcopy runs. */
+export const RELOADABLE_KEYS: readonly string[] = [
+  ...SAMPLING_KEYS,
+  ...["session-timeout", "keepalive-timeout", "max-memory"],
+];
+
+/** Which source ports an instance uses; see SessionConfig. */
+export interface PortShare {
+  portShift: number;
+  portClass: number;
+  portClasses: number;
+}
+
+const PORT_STEP = 2048;
+const MAX_FACTOR = 1023;
+const MAX_CLASSES = 64;
+
+/** Reads the value of `-f`: a factor, or which of how many instances this is. */
+export function parsePorts(text: string): PortShare {
+  const match = /^(\d{1,4})(?:\/(\d{1,3}))?$/.exec(text);
+  const first = Number(match?.[1]);
+  if (match !== null && match[2] === undefined && first <= MAX_FACTOR) {
+    return { portShift: first * PORT_STEP, portClass: 0, portClasses: 1 };
+  }
+  const classes = Number(match?.[2]);
+  if (match !== null && classes >= 1 && classes <= MAX_CLASSES && first < classes) {
+    return { portShift: 0, portClass: first, portClasses: classes };
+  }
+  throw new UsageError(
+    `-f "${text}": expected a number up to ${MAX_FACTOR}, or which of how many instances this is, ` +
+      `such as 0/2 and 1/2, of at most ${MAX_CLASSES}`,
+  );
+}
 
 /**
- * Reads the command line; ends the process for help, version and mistakes in the options' form.
+ * Reads the options; ends the process for help, version and mistakes in their form.
  *
- * @throws UsageError for values that make no sense
+ * @throws UsageError for a configuration file that cannot be used
  */
-export function readOptions(): TcpcopyOptions {
-  const given = readCommandLine(parser, {
+export function readOptions(): Settings<GivenTcpcopyOptions> {
+  return readSettings(parser, {
     name: "tcpcopy",
     brief: message`Replays the TCP requests this server receives against a test server.`,
     examples:
       message`tcpcopy -x 80-198.18.0.2:8080 -s 198.18.0.3 -c 198.19.0.x — copy live requests to port 80 to the target, as clients 198.19.0.1 to .254`,
   });
+}
+
+/**
+ * Makes sense of the options. Pure.
+ *
+ * @throws UsageError for values that make no sense
+ */
+export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
   if (given.file === undefined) {
     for (
       const [name, isSet] of [
@@ -185,23 +276,41 @@ export function readOptions(): TcpcopyOptions {
   }
   const timeoutS = given.timeout ??
     (given.file === undefined ? ONLINE_SESSION_TIMEOUT_S : OFFLINE_SESSION_TIMEOUT_S);
+  const transfers = parseTransfers(given.transfer);
+  if (given.copies * transfers.length > MAX_FLOWS) {
+    throw new UsageError(
+      `-n ${given.copies}: with ${transfers.length} pairs in -x at most ` +
+        `${Math.floor(MAX_FLOWS / transfers.length)} copies are possible`,
+    );
+  }
+  if (given.lonely && given.exitWithoutIntercept) {
+    throw new UsageError("-L and --exit-without-intercept contradict each other: name one");
+  }
   const port = given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p");
   return {
-    transfers: parseTransfers(given.transfer),
+    transfers,
     intercepts: parseHosts(given.intercept, "-s", port),
     clientAddresses: given.clientIp === undefined
       ? new Int32Array(0)
       : parseClientAddresses(given.clientIp),
     tunnelConnections: given.connections,
-    percentage: given.percentage,
+    tunnelForm: tunnelFormOf(given),
+    startsWithoutIntercept: given.lonely,
+    endsWithoutIntercept: given.exitWithoutIntercept,
+    sampling: samplingOf(given),
     copies: given.copies,
+    waitForAnswers: !given.noWait,
+    localhostAddress: given.localhost === undefined ? 0 : parseAddress(given.localhost, "-H"),
+    ports: parsePorts(given.ports ?? "0"),
     capture: given.capture,
     sessionTimeoutMs: timeoutS * 1000,
+    keepAliveTimeoutMs: (given.keepAlive ?? 0) * 1000,
     maxMemoryBytes: given.memory * (1 << 20),
     mtuBytes: given.mtu,
     mssBytes: Math.min(given.mss, given.mtu - 40),
     inject: given.inject,
-    logFile: given.log,
+    process: given,
+    notices: meaninglessNotices(given),
     libpcapPath: given.libpcap,
     offline: given.file === undefined ? undefined : {
       path: given.file,

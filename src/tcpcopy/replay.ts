@@ -8,11 +8,13 @@
 
 import type { Logger } from "@logtape/logtape";
 import { formatEndpoint } from "../cli/addresses.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../cli/tunnel_options.ts";
 import { LinkInjector } from "../inject/link.ts";
 import { RawIpInjector } from "../inject/raw_ip.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { TimerWheel } from "../loop/timer_wheel.ts";
 import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
+import type { SamplingRules } from "../session/client_sample.ts";
 import type { SessionConfig } from "../session/config.ts";
 import { Outcome } from "../session/ledger.ts";
 import { SessionTable } from "../session/session_table.ts";
@@ -27,12 +29,27 @@ export interface ReplayOptions {
   intercepts: readonly InterceptAddress[];
   /** Parallel connections to each intercept. */
   tunnelConnections: number;
+  /** The form of the tunnel; the original's by default. */
+  tunnelForm?: TunnelForm;
+  /** Whether `connect` also resolves while no intercept is there. Default false. */
+  startsWithoutIntercept?: boolean;
+  /** Whether the replay ends when the last intercept is gone. Default false. */
+  endsWithoutIntercept?: boolean;
   session: SessionConfig;
   /** How packets leave: by raw IP, or as frames where that is possible. */
   inject: InjectWay;
   /** Above this resident size no new session begins, bytes. */
   maxMemoryBytes: number;
   log: Logger;
+}
+
+/** What may change while a replay runs. */
+export interface Reconfiguration extends SamplingRules {
+  joins: boolean;
+  sessionTimeoutMs: number;
+  keepAliveTimeoutMs: number;
+  maxMemoryBytes: number;
+  maxPayloadBytes: number;
 }
 
 /** Ways packets leave. */
@@ -69,12 +86,16 @@ export class Replay {
   readonly #packet = new Packet();
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
+  readonly #endsWithoutIntercept: boolean;
   #finished = false;
+  /** Why the replay ended by itself before its time. */
+  #failure: Error | undefined;
 
   /** @throws SystemError without the privilege to send packets */
   constructor(options: ReplayOptions) {
     this.#memoryGuard = new MemoryGuard(options.maxMemoryBytes);
     this.log = options.log;
+    this.#endsWithoutIntercept = options.endsWithoutIntercept ?? false;
     this.#injector = options.inject === "raw"
       ? new RawIpInjector({ loop: this.loop })
       : new LinkInjector({
@@ -84,8 +105,12 @@ export class Replay {
     this.#wheel = new TimerWheel(this.loop.nowMs, 4096);
     this.#tunnels = new Tunnels(
       this.loop,
-      options.intercepts,
-      options.tunnelConnections,
+      {
+        intercepts: options.intercepts,
+        connections: options.tunnelConnections,
+        form: options.tunnelForm ?? DEFAULT_TUNNEL_FORM,
+        startsWithout: options.startsWithoutIntercept ?? false,
+      },
       {
         onRecord: (bytes, view, offset, length) => this.#onRecord(bytes, view, offset, length),
         forEachRoute: (visit) => this.table.forEachRoute(visit),
@@ -175,7 +200,28 @@ export class Replay {
     }
   }
 
+  /** Puts other settings in force. */
+  reconfigure(next: Reconfiguration): void {
+    const { maxMemoryBytes, maxPayloadBytes, ...rest } = next;
+    this.#memoryGuard.capBytes = maxMemoryBytes;
+    this.table.limitPayload(maxPayloadBytes);
+    Object.assign(this.table.config, rest);
+    // Time-outs may have become shorter than what the timers stand at.
+    this.table.touchAll();
+    this.loop.wake();
+  }
+
+  /** @throws Error when the replay ended by itself before its time */
+  throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
   #onWayBack(works: boolean): void {
+    if (!works && this.#endsWithoutIntercept && !this.#finished) {
+      this.#failure = new Error("the last intercept is gone: ending (--exit-without-intercept)");
+      this.finish();
+      return;
+    }
     this.table.wayBackWorks = works;
     // Also when another intercept was there all the time: it may not have seen these answers.
     if (works) this.table.kickAll(this.loop.nowMs);

@@ -48,6 +48,14 @@ export interface TunnelServerOptions {
   recordBytes?: RecordBytes;
   /** Most records in a combined frame; never more than the protocol allows, which is the default. */
   maxRecordsPerFrame?: number;
+  /**
+   * Every packet goes to the one tcpcopy that is connected, without announcements. Connections that
+   * come within 3 s of the first are its own; a later one takes the place of all of them, or is
+   * refused when they are protected.
+   */
+  single?: { isProtected: boolean };
+  /** Whether connections are told apart without the target's address. Default false. */
+  anyTargetAddress?: boolean;
   /** Connections beyond this are closed at once. Default 64. */
   maxConnections?: number;
   /** What may wait for one slow peer. Default 1 MiB. */
@@ -71,6 +79,8 @@ const MAX_ACCEPTS_PER_TURN = 16;
 /** How long no connection is accepted after the kernel had no descriptor or memory for one. */
 const ACCEPT_PAUSE_MS = 200;
 const BACKLOG = 64;
+/** In single mode: connections within this time of the first are of the same tcpcopy. */
+const SAME_CLIENT_MS = 3000;
 const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
 
 /**
@@ -86,6 +96,8 @@ const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
  */
 export class TunnelServer {
   readonly stats: TunnelServerStats;
+  /** Most records in a combined frame, for connections from now on. */
+  maxRecordsPerFrame: number | undefined;
   readonly #options: TunnelServerOptions;
   readonly #loop: EventLoop;
   readonly #mode: FrameMode;
@@ -100,6 +112,10 @@ export class TunnelServer {
   /** By id less one. */
   readonly #peers: (TunnelPeer | undefined)[];
   readonly #peerOwner: PeerOwner;
+  readonly #isAnyTarget: boolean;
+  /** In single mode, those that packets are spread over. */
+  readonly #singlePeers: TunnelPeer[] = [];
+  #singleSinceMs = -Infinity;
   /** Peers to flush at the end of the turn. */
   readonly #dirty: TunnelPeer[];
   #listenFd: number;
@@ -111,6 +127,8 @@ export class TunnelServer {
     const maxConnections = options.maxConnections ?? 64;
     const seed = (Math.random() * 0x100000000) | 0;
     this.stats = new TunnelServerStats();
+    this.maxRecordsPerFrame = options.maxRecordsPerFrame;
+    this.#isAnyTarget = options.anyTargetAddress ?? false;
     this.#options = options;
     this.#loop = options.loop;
     this.#mode = options.mode ?? "combined";
@@ -125,6 +143,7 @@ export class TunnelServer {
       this.#recordBytes,
       options.heldMaxAgeMs ?? 3000,
       seed,
+      this.#isAnyTarget,
     );
     this.#peers = new Array<TunnelPeer | undefined>(maxConnections).fill(undefined);
     this.#dirty = [];
@@ -192,10 +211,14 @@ export class TunnelServer {
       this.stats.notIpv4++;
       return;
     }
+    if (this.#options.single !== undefined) {
+      this.#forwardSingle(packet);
+      return;
+    }
     const id = this.#routes.get(
       packet.destinationAddress,
       packet.destinationPort,
-      packet.sourceAddress,
+      this.#isAnyTarget ? 0 : packet.sourceAddress,
       packet.sourcePort,
       this.#loop.nowMs | 0,
     );
@@ -217,6 +240,27 @@ export class TunnelServer {
     for (const peer of this.#peers) peer?.close("the tunnel was closed");
     // Not at once: the call may come from a callback in the midst of reading this memory.
     queueMicrotask(() => this.#memory.free());
+  }
+
+  /** Packets of one connection always take the same way, so that they stay in order. */
+  #forwardSingle(packet: Packet): void {
+    const count = this.#singlePeers.length;
+    if (count === 0) {
+      this.stats.unrouted++;
+      return;
+    }
+    const key = packet.destinationAddress + packet.destinationPort + packet.sourcePort;
+    this.#singlePeers[(key >>> 0) % count].append(packet);
+  }
+
+  /** Whether a new connection is let in; it may put others out. */
+  #admitSingle({ isProtected }: { isProtected: boolean }): boolean {
+    const { nowMs } = this.#loop;
+    if (this.#singlePeers.length > 0 && nowMs - this.#singleSinceMs <= SAME_CLIENT_MS) return true;
+    if (this.#singlePeers.length > 0 && isProtected) return false;
+    this.#singleSinceMs = nowMs;
+    for (const peer of [...this.#singlePeers]) peer.close("another tcpcopy has taken its place");
+    return true;
   }
 
   #forwardUnrouted(packet: Packet): void {
@@ -255,6 +299,8 @@ export class TunnelServer {
     targetPort: number,
   ): void {
     this.stats.announced++;
+    if (this.#options.single !== undefined) return;
+    if (this.#isAnyTarget) target = 0;
     const nowMs = this.#loop.nowMs;
     peer.hasRoutes = true;
     this.#routes.set(client, clientPort, target, targetPort, peer.id, nowMs | 0);
@@ -272,6 +318,7 @@ export class TunnelServer {
     targetPort: number,
   ): void {
     this.stats.forgotten++;
+    if (this.#isAnyTarget) target = 0;
     const nowMs = this.#loop.nowMs | 0;
     if (this.#routes.get(client, clientPort, target, targetPort, nowMs) !== peer.id) return;
     this.#routes.remove(client, clientPort, target, targetPort);
@@ -300,9 +347,12 @@ export class TunnelServer {
   }
 
   #welcome(fd: number): void {
-    const slot = this.#peers.indexOf(undefined);
+    const { single } = this.#options;
     const endpoint = peerEndpoint(fd);
-    if (slot < 0 || endpoint === undefined) {
+    const isAdmitted = endpoint !== undefined &&
+      (single === undefined || this.#admitSingle(single));
+    const slot = this.#peers.indexOf(undefined);
+    if (slot < 0 || !isAdmitted) {
       this.stats.refused++;
       closeFd(fd);
       return;
@@ -315,9 +365,11 @@ export class TunnelServer {
       this.#outputBytes,
       this.#mode,
       this.#recordBytes,
-      this.#options.maxRecordsPerFrame,
+      this.maxRecordsPerFrame,
     );
-    this.#peers[slot] = new TunnelPeer(slot + 1, fd, endpoint, output, this.#peerOwner);
+    const peer = new TunnelPeer(slot + 1, fd, endpoint, output, this.#peerOwner);
+    this.#peers[slot] = peer;
+    if (single !== undefined) this.#singlePeers.push(peer);
     this.stats.accepted++;
     this.#options.onConnect?.(endpoint);
   }
@@ -325,6 +377,8 @@ export class TunnelServer {
   #onPeerClosed(peer: TunnelPeer, reason: string): void {
     if (peer.hasRoutes) this.#routes.removeValue(peer.id);
     this.#peers[peer.id - 1] = undefined;
+    const at = this.#singlePeers.indexOf(peer);
+    if (at >= 0) this.#singlePeers.splice(at, 1);
     this.stats.closed++;
     if (!this.#isClosed) this.#options.onClose?.(peer.endpoint, reason);
   }

@@ -613,7 +613,7 @@ Deno.test("above the limits sessions are shed, and booked", () => {
 });
 
 Deno.test("sampling leaves whole connections out", () => {
-  const bench = new Bench({ percentage: 30 });
+  const bench = new Bench({ percentage: 30, sampleConnections: true });
   for (let port = 20_000; port < 21_000; port++) {
     bench.client({ flags: "S", at: -1, sourcePort: port });
     bench.client({ flags: "PA", sourcePort: port, text: "one" });

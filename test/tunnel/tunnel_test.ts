@@ -396,7 +396,7 @@ Deno.test("closing from within a callback is harmless", async () => {
 
 Deno.test("a client of a server with other frames says what may be wrong", async () => {
   const bench = new Bench();
-  const server = bench.server({ mode: "single" });
+  const server = bench.server({ mode: "bare" });
   const { client, events } = bench.client(server.port, { connections: 1 });
   await bench.run(async () => {
     await until(bench.loop, "up", () => client.upCount === 1);
@@ -408,7 +408,7 @@ Deno.test("a client of a server with other frames says what may be wrong", async
   assert.match(events.join(), /down 0: expected a frame of 1 to 16 records/);
 });
 
-for (const [mode, recordBytes] of [["single", 64], ["combined", 192], ["single", 192]] as const) {
+for (const [mode, recordBytes] of [["bare", 64], ["combined", 192], ["bare", 192]] as const) {
   Deno.test(`${mode} records of ${recordBytes} bytes`, async () => {
     const bench = new Bench();
     const server = bench.server({ mode, recordBytes });
