@@ -10,7 +10,7 @@
 import { LabProcess } from "./process.ts";
 
 /** The hosts of a lab. */
-export type HostName = "client" | "online" | "target" | "assistant";
+export type HostName = "client" | "online" | "target" | "assistant" | "online2" | "target2";
 
 /** Their addresses, all in 198.18.0.0/24. */
 export const addresses: Readonly<Record<HostName, string>> = {
@@ -18,6 +18,8 @@ export const addresses: Readonly<Record<HostName, string>> = {
   online: "198.18.0.1",
   target: "198.18.0.2",
   assistant: "198.18.0.3",
+  online2: "198.18.0.4",
+  target2: "198.18.0.5",
 };
 
 /** Addresses of replayed clients, routed to the assistant on the target. */
@@ -36,9 +38,12 @@ export interface LabOptions {
   lossAt?: "target" | "switch";
   /** Largest receive buffer of a socket on the target: makes its window close. */
   targetReceiveBytes?: number;
+  /** Whether there are a second online and a second target server. */
+  second?: boolean;
 }
 
-const hostNames = Object.keys(addresses) as HostName[];
+const hostsOfAll: readonly HostName[] = ["client", "online", "target", "assistant"];
+const hostsOfSome: readonly HostName[] = ["online2", "target2"];
 
 /** What to install when a program is missing, by program. */
 const packages: Readonly<Record<string, string>> = {
@@ -113,6 +118,7 @@ export class Lab {
   }
 
   async #build(options: LabOptions): Promise<void> {
+    const hostNames = options.second ? [...hostsOfAll, ...hostsOfSome] : hostsOfAll;
     await run(["ip", "-batch", "-"], [
       "netns add switch",
       ...hostNames.map((host) => `netns add ${host}`),
@@ -141,7 +147,9 @@ export class Lab {
         "link set lo up",
         `address add ${addresses[host]}/24 dev eth0`,
         "link set eth0 up",
-        ...(host === "target" ? [`route add ${REPLAY_NETWORK} via ${addresses.assistant}`] : []),
+        ...(host.startsWith("target")
+          ? [`route add ${REPLAY_NETWORK} via ${addresses.assistant}`]
+          : []),
       ]);
     }
     const receiveBytes = options.targetReceiveBytes;
@@ -215,7 +223,7 @@ export class Lab {
     if (this.#closed) return;
     this.#closed = true;
     for (const process of this.#processes.reverse()) await process.stop(2_000);
-    for (const host of ["switch", ...hostNames]) {
+    for (const host of ["switch", ...hostsOfAll, ...hostsOfSome]) {
       if (fileExists(`/run/netns/${host}`)) await run(["ip", "netns", "delete", host]);
     }
   }
@@ -259,12 +267,13 @@ async function feed(stdin: WritableStream<Uint8Array>, text: string): Promise<vo
   }
 }
 
-async function inNamespace(name: string, script: string): Promise<void> {
+/** Runs shell commands on a host. */
+export async function inNamespace(name: string, script: string): Promise<void> {
   await run(["nsenter", `--net=/run/netns/${name}`, "--", "sh"], [script]);
 }
 
 /** Runs a short command to its end; returns its standard output. */
-async function run(argv: readonly string[], input: readonly string[] = []): Promise<string> {
+export async function run(argv: readonly string[], input: readonly string[] = []): Promise<string> {
   const child = new Deno.Command(argv[0], {
     args: argv.slice(1),
     stdin: "piped",

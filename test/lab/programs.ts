@@ -71,6 +71,8 @@ export interface TcpcopyOptions {
   extra: readonly string[];
   /** Whether to wait until it is ready; an offline replay may be over before one looks. */
   waitUntilReady: boolean;
+  /** Where it runs; on the online server by default. */
+  host?: HostName;
 }
 
 /** Starts tcpcopy on the online server and waits until it is ready. */
@@ -82,7 +84,7 @@ export async function startTcpcopy(lab: Lab, options: TcpcopyOptions): Promise<L
     ...["-s", addresses.assistant, "-c", options.clientAddresses],
     ...options.extra,
   ];
-  const process = start(lab, "online", "tcpcopy", maker, argv, directory);
+  const process = start(lab, options.host ?? "online", "tcpcopy", maker, argv, directory);
   if (!options.waitUntilReady) return process;
   if (maker === "ours") {
     await process.waitFor(/\bready\b/i, READY_TIMEOUT_MS);
