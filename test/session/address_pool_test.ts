@@ -66,3 +66,47 @@ Deno.test("mix spreads and stays in 0..2^31-1", () => {
   }
   assert.ok(seen.size > 3990);
 });
+
+Deno.test("clients on this host get the address they are to have", () => {
+  const rules = { localhostAddress: 99, portShift: 0, portClass: 0, portClasses: 1 };
+  const pool = new AddressPool(new Int32Array(0), new FlowTable(), rules);
+  assert.equal(pool.choose(0x7f000001, 4000, 0, 0), true);
+  assert.deepEqual([pool.address, pool.port], [99, 4000]);
+  assert.equal(pool.choose(7, 4000, 0, 0), true);
+  assert.equal(pool.address, 7);
+});
+
+Deno.test("ports are moved up, around at the end, and never below the first", () => {
+  const rules = { localhostAddress: 0, portShift: 2048, portClass: 0, portClasses: 1 };
+  const pool = new AddressPool(new Int32Array(0), new FlowTable(), rules);
+  for (const [port, moved] of [[4000, 6048], [65535, 1024 + 2047]]) {
+    pool.choose(7, port, 0, 0);
+    assert.equal(pool.port, moved);
+  }
+});
+
+Deno.test("instances that share the ports never choose the same four-tuple", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 64 }),
+      fc.array(fc.integer({ min: 1, max: 65535 }), { minLength: 1, maxLength: 50 }),
+      (portClasses, wishes) => {
+        const taken = new Set<number>();
+        for (let portClass = 0; portClass < portClasses; portClass++) {
+          const flows = new FlowTable();
+          const rules = { localhostAddress: 0, portShift: 0, portClass, portClasses };
+          const pool = new AddressPool(new Int32Array(0), flows, rules);
+          for (const wish of wishes) {
+            assert.equal(pool.choose(7, wish, 0, 0), true);
+            assert.ok(pool.port >= 1 && pool.port <= 65535);
+            assert.equal(pool.port % portClasses, portClass);
+            assert.equal(taken.has(pool.port), false);
+            taken.add(pool.port);
+            flows.set(7, flowWord(pool.port, 0), 1);
+          }
+        }
+      },
+    ),
+    { numRuns: 50 },
+  );
+});
