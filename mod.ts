@@ -36,6 +36,7 @@ export { type Transfer, TransferMap } from "./src/session/transfer.ts";
 
 // tunnel: the protocol between tcpcopy and intercept
 export * from "./src/tunnel/codec.ts";
+export { DEFAULT_TUNNEL_FORM, type TunnelForm } from "./src/tunnel/form.ts";
 export { TunnelClient, type TunnelClientOptions } from "./src/tunnel/client.ts";
 export { TunnelServer, type TunnelServerOptions } from "./src/tunnel/server.ts";
 

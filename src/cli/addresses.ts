@@ -67,9 +67,17 @@ export function parseTransfers(text: string): Transfer[] {
       transfer.onlineAddress === transfer.targetAddress &&
       transfer.onlinePort === transfer.targetPort
     ) throw new UsageError(`${where}: online and target server are the same`);
+    if (transfers.some((other) => isSame(other, transfer))) {
+      throw new UsageError(`${where}: this pair is named twice; to send everything twice use -n 2`);
+    }
     transfers.push(transfer);
   }
   return transfers;
+}
+
+function isSame(one: Transfer, other: Transfer): boolean {
+  return one.onlineAddress === other.onlineAddress && one.onlinePort === other.onlinePort &&
+    one.targetAddress === other.targetAddress && one.targetPort === other.targetPort;
 }
 
 const CLIENT_FORM =

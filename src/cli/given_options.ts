@@ -164,10 +164,11 @@ function valuesOf(value: unknown, entry: OptionEntry, path: string): string[] {
 /** All options in force, given or by default, as the text of a configuration file. */
 export function formatConfiguration(given: GivenOptions, table: OptionTable): string {
   const result: Record<string, unknown> = {};
+  const defaults = table.defaults();
   for (const entry of table.entries) {
     if (NOT_IN_FILE.has(entry.key)) continue;
-    const values = given.get(entry.key) ??
-      (entry.defaultValue === undefined ? undefined : [entry.defaultValue]);
+    const byDefault = defaults.get(entry.key);
+    const values = given.get(entry.key) ?? (byDefault === undefined ? undefined : [byDefault]);
     if (!entry.takesValue) result[entry.key] = values?.[0] === "true";
     else if (values !== undefined) {
       const typed = values.map(typedValue);

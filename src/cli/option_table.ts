@@ -14,17 +14,16 @@ export interface OptionEntry {
   takesValue: boolean;
   /** Whether it may be given several times. */
   isRepeatable: boolean;
-  /** The value in force when it is not given, as it would be given. */
-  defaultValue: string | undefined;
 }
 
 /** All options of a program. */
 export class OptionTable {
   readonly entries: readonly OptionEntry[];
   readonly #byName = new Map<string, OptionEntry>();
+  readonly #parser: Parser<"sync", unknown, unknown>;
 
   constructor(parser: Parser<"sync", unknown, unknown>) {
-    const defaults = defaultValues(parser);
+    this.#parser = parser;
     const entries: OptionEntry[] = [];
     const visit = (usage: Usage, isRepeatable: boolean): void => {
       for (const term of usage) {
@@ -39,7 +38,6 @@ export class OptionTable {
             key: long.replace(/^-+/, ""),
             takesValue: term.metavar !== undefined,
             isRepeatable,
-            defaultValue: defaults.get(long),
           };
           entries.push(entry);
           for (const name of term.names) this.#byName.set(name, entry);
@@ -54,18 +52,20 @@ export class OptionTable {
   find(name: string): OptionEntry | undefined {
     return this.#byName.get(name);
   }
-}
 
-function defaultValues(parser: Parser<"sync", unknown, unknown>): Map<string, string> {
-  const defaults = new Map<string, string>();
-  for (const section of getDocPageSync(parser)?.sections ?? []) {
-    for (const { term, default: given } of section.entries) {
-      if (term.type !== "option" || given === undefined) continue;
-      const text = formatMessage(given, { colors: false, quotes: false });
-      for (const name of term.names) defaults.set(name, text);
+  /** By key, the values in force when an option is not given, as they would be given. */
+  defaults(): Map<string, string> {
+    const defaults = new Map<string, string>();
+    for (const section of getDocPageSync(this.#parser)?.sections ?? []) {
+      for (const { term, default: given } of section.entries) {
+        if (term.type !== "option" || given === undefined) continue;
+        const key = this.find(term.names[0])?.key;
+        const text = formatMessage(given, { colors: false, quotes: false });
+        if (key !== undefined) defaults.set(key, text);
+      }
     }
+    return defaults;
   }
-  return defaults;
 }
 
 /**

@@ -3,12 +3,8 @@
 import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { option } from "@optique/core/primitives";
-import {
-  type FrameMode,
-  RECORD_BYTES,
-  RECORD_WITH_PAYLOAD_BYTES,
-  type RecordBytes,
-} from "../tunnel/codec.ts";
+import { RECORD_BYTES, RECORD_WITH_PAYLOAD_BYTES } from "../tunnel/codec.ts";
+import type { TunnelForm } from "../tunnel/form.ts";
 
 /** Both programs merge them into their own. */
 export const tunnelOptions = object("Form of the tunnel, the same on both sides", {
@@ -35,24 +31,6 @@ interface GivenTunnelOptions {
   readonly respPayload: boolean;
   readonly dnat: boolean;
 }
-
-/** The form of a tunnel. */
-export interface TunnelForm {
-  mode: FrameMode;
-  recordBytes: RecordBytes;
-  /** Whether intercept sends everything to the one tcpcopy there is, without announcements. */
-  isSingle: boolean;
-  /** Whether connections are told apart without the target's address. */
-  anyTargetAddress: boolean;
-}
-
-/** The tunnel of the original's default builds. */
-export const DEFAULT_TUNNEL_FORM: TunnelForm = {
-  mode: "combined",
-  recordBytes: RECORD_BYTES,
-  isSingle: false,
-  anyTargetAddress: false,
-};
 
 /** Makes sense of the options. Pure. */
 export function tunnelFormOf(given: GivenTunnelOptions): TunnelForm {

@@ -31,7 +31,7 @@ async function start(
   log: Logger,
 ): Promise<number> {
   for (const notice of options.notices) log.info(notice);
-  log.debug(`options: ${settings.format()}`);
+  if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
   const relay = new Relay({ ...options, log });
   announceReady();
   const ends = [

@@ -11,7 +11,8 @@ import { UsageError } from "../cli/fatal.ts";
 import { meaninglessForIntercept, meaninglessNotices } from "../cli/meaningless_options.ts";
 import { type ProcessOptions, processOptions } from "../cli/process_options.ts";
 import { configuration, message, readSettings, type Settings } from "../cli/program.ts";
-import { type TunnelForm, tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
+import { tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
+import type { TunnelForm } from "../tunnel/form.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 
 /** What the user asked for. */

@@ -8,7 +8,7 @@ import { dropRoot } from "../../ffi/privileges.ts";
 import { PcapDeviceCapture } from "../capture/pcap_device.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
-import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../cli/tunnel_options.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { formatCount } from "../observe/report.ts";

@@ -39,7 +39,7 @@ async function start(
   log: Logger,
 ): Promise<number> {
   for (const notice of options.notices) log.info(notice);
-  log.debug(`options: ${settings.format()}`);
+  if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
   const intercepts = [];
   for (const { host, port } of options.intercepts) {
     intercepts.push({ address: await resolveIpv4(host, "-s"), port });

@@ -8,7 +8,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import { formatEndpoint } from "../cli/addresses.ts";
-import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../cli/tunnel_options.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { LinkInjector } from "../inject/link.ts";
 import { RawIpInjector } from "../inject/raw_ip.ts";
 import { EventLoop } from "../loop/event_loop.ts";

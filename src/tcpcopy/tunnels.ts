@@ -10,7 +10,7 @@ import { formatEndpoint } from "../cli/addresses.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { RouteAnnouncer } from "../session/session_table.ts";
 import { type Announce, TunnelClient } from "../tunnel/client.ts";
-import type { TunnelForm } from "../cli/tunnel_options.ts";
+import type { TunnelForm } from "../tunnel/form.ts";
 import type { RecordHandler } from "../tunnel/codec.ts";
 
 /** One intercept; the address as int32. */

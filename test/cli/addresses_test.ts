@@ -91,3 +91,8 @@ Deno.test("what is no address of a host is refused", () => {
   assert.throws(() => parseClientAddresses("224.0.0.x"), UsageError);
   assert.equal(parseTransfers("223.255.255.1:80-1.0.0.1:80").length, 1);
 });
+
+Deno.test("transfers: one port to two targets, but not the same pair twice", () => {
+  assert.equal(parseTransfers("80-198.18.0.2:80,80-198.18.0.5:80,80-198.18.0.5:81").length, 3);
+  assert.throws(() => parseTransfers("80-198.18.0.2:80,80-198.18.0.2:80"), /named twice.*-n 2/);
+});
