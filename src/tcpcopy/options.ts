@@ -22,6 +22,7 @@ import type { TunnelForm } from "../tunnel/form.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 import { MIN_MEMORY_MB } from "./memory_guard.ts";
+import { parsePorts, type PortShare } from "./port_share.ts";
 import type { InjectWay } from "./replay.ts";
 import { type Sampling, SAMPLING_KEYS, samplingOf, samplingOptions } from "./sampling_options.ts";
 
@@ -217,34 +218,6 @@ export const RELOADABLE_KEYS: readonly string[] = [
   ...SAMPLING_KEYS,
   ...["session-timeout", "keepalive-timeout", "max-memory"],
 ];
-
-/** Which source ports an instance uses; see SessionConfig. */
-export interface PortShare {
-  portShift: number;
-  portClass: number;
-  portClasses: number;
-}
-
-const PORT_STEP = 2048;
-const MAX_FACTOR = 1023;
-const MAX_CLASSES = 64;
-
-/** Reads the value of `-f`: a factor, or which of how many instances this is. */
-export function parsePorts(text: string): PortShare {
-  const match = /^(\d{1,4})(?:\/(\d{1,3}))?$/.exec(text);
-  const first = Number(match?.[1]);
-  if (match !== null && match[2] === undefined && first <= MAX_FACTOR) {
-    return { portShift: first * PORT_STEP, portClass: 0, portClasses: 1 };
-  }
-  const classes = Number(match?.[2]);
-  if (match !== null && classes >= 1 && classes <= MAX_CLASSES && first < classes) {
-    return { portShift: 0, portClass: first, portClasses: classes };
-  }
-  throw new UsageError(
-    `-f "${text}": expected a number up to ${MAX_FACTOR}, or which of how many instances this is, ` +
-      `such as 0/2 and 1/2, of at most ${MAX_CLASSES}`,
-  );
-}
 
 /**
  * Reads the options; ends the process for help, version and mistakes in their form.

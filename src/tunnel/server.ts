@@ -32,6 +32,7 @@ import { type FrameMode, RECORD_BYTES, type RecordBytes, ResponseEncoder } from 
 import { HeldRecords } from "./held_records.ts";
 import { type PeerOwner, TunnelPeer } from "./peer.ts";
 import { RouteTable } from "./route_table.ts";
+import { SinglePeers } from "./single_peers.ts";
 import { TunnelServerStats } from "./stats.ts";
 import { prepareTunnelSocket } from "./tunnel_socket.ts";
 
@@ -49,9 +50,8 @@ export interface TunnelServerOptions {
   /** Most records in a combined frame; never more than the protocol allows, which is the default. */
   maxRecordsPerFrame?: number;
   /**
-   * Every packet goes to the one tcpcopy that is connected, without announcements. Connections that
-   * come within 3 s of the first are its own; a later one takes the place of all of them, or is
-   * refused when they are protected.
+   * Every packet goes to the one tcpcopy that is connected, without announcements; a later one takes
+   * its place, or is refused when it is protected.
    */
   single?: { isProtected: boolean };
   /** Whether connections are told apart without the target's address. Default false. */
@@ -79,8 +79,6 @@ const MAX_ACCEPTS_PER_TURN = 16;
 /** How long no connection is accepted after the kernel had no descriptor or memory for one. */
 const ACCEPT_PAUSE_MS = 200;
 const BACKLOG = 64;
-/** In single mode: connections within this time of the first are of the same tcpcopy. */
-const SAME_CLIENT_MS = 3000;
 const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
 
 /**
@@ -113,9 +111,8 @@ export class TunnelServer {
   readonly #peers: (TunnelPeer | undefined)[];
   readonly #peerOwner: PeerOwner;
   readonly #isAnyTarget: boolean;
-  /** In single mode, those that packets are spread over. */
-  readonly #singlePeers: TunnelPeer[] = [];
-  #singleSinceMs = -Infinity;
+  /** In single mode: the connections of the one tcpcopy. */
+  readonly #single: SinglePeers | undefined;
   /** Peers to flush at the end of the turn. */
   readonly #dirty: TunnelPeer[];
   #listenFd: number;
@@ -129,6 +126,7 @@ export class TunnelServer {
     this.stats = new TunnelServerStats();
     this.maxRecordsPerFrame = options.maxRecordsPerFrame;
     this.#isAnyTarget = options.anyTargetAddress ?? false;
+    this.#single = options.single && new SinglePeers(options.single.isProtected);
     this.#options = options;
     this.#loop = options.loop;
     this.#mode = options.mode ?? "combined";
@@ -211,8 +209,10 @@ export class TunnelServer {
       this.stats.notIpv4++;
       return;
     }
-    if (this.#options.single !== undefined) {
-      this.#forwardSingle(packet);
+    if (this.#single !== undefined) {
+      const only = this.#single.choose(packet);
+      if (only === undefined) this.stats.unrouted++;
+      else only.append(packet);
       return;
     }
     const id = this.#routes.get(
@@ -240,27 +240,6 @@ export class TunnelServer {
     for (const peer of this.#peers) peer?.close("the tunnel was closed");
     // Not at once: the call may come from a callback in the midst of reading this memory.
     queueMicrotask(() => this.#memory.free());
-  }
-
-  /** Packets of one connection always take the same way, so that they stay in order. */
-  #forwardSingle(packet: Packet): void {
-    const count = this.#singlePeers.length;
-    if (count === 0) {
-      this.stats.unrouted++;
-      return;
-    }
-    const key = packet.destinationAddress + packet.destinationPort + packet.sourcePort;
-    this.#singlePeers[(key >>> 0) % count].append(packet);
-  }
-
-  /** Whether a new connection is let in; it may put others out. */
-  #admitSingle({ isProtected }: { isProtected: boolean }): boolean {
-    const { nowMs } = this.#loop;
-    if (this.#singlePeers.length > 0 && nowMs - this.#singleSinceMs <= SAME_CLIENT_MS) return true;
-    if (this.#singlePeers.length > 0 && isProtected) return false;
-    this.#singleSinceMs = nowMs;
-    for (const peer of [...this.#singlePeers]) peer.close("another tcpcopy has taken its place");
-    return true;
   }
 
   #forwardUnrouted(packet: Packet): void {
@@ -299,7 +278,7 @@ export class TunnelServer {
     targetPort: number,
   ): void {
     this.stats.announced++;
-    if (this.#options.single !== undefined) return;
+    if (this.#single !== undefined) return;
     if (this.#isAnyTarget) target = 0;
     const nowMs = this.#loop.nowMs;
     peer.hasRoutes = true;
@@ -347,10 +326,8 @@ export class TunnelServer {
   }
 
   #welcome(fd: number): void {
-    const { single } = this.#options;
     const endpoint = peerEndpoint(fd);
-    const isAdmitted = endpoint !== undefined &&
-      (single === undefined || this.#admitSingle(single));
+    const isAdmitted = endpoint !== undefined && (this.#single?.admits(this.#loop.nowMs) ?? true);
     const slot = this.#peers.indexOf(undefined);
     if (slot < 0 || !isAdmitted) {
       this.stats.refused++;
@@ -369,7 +346,7 @@ export class TunnelServer {
     );
     const peer = new TunnelPeer(slot + 1, fd, endpoint, output, this.#peerOwner);
     this.#peers[slot] = peer;
-    if (single !== undefined) this.#singlePeers.push(peer);
+    this.#single?.add(peer);
     this.stats.accepted++;
     this.#options.onConnect?.(endpoint);
   }
@@ -377,8 +354,7 @@ export class TunnelServer {
   #onPeerClosed(peer: TunnelPeer, reason: string): void {
     if (peer.hasRoutes) this.#routes.removeValue(peer.id);
     this.#peers[peer.id - 1] = undefined;
-    const at = this.#singlePeers.indexOf(peer);
-    if (at >= 0) this.#singlePeers.splice(at, 1);
+    this.#single?.remove(peer);
     this.stats.closed++;
     if (!this.#isClosed) this.#options.onClose?.(peer.endpoint, reason);
   }
