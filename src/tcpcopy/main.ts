@@ -72,6 +72,7 @@ async function start(
       secret: crypto.getRandomValues(new Int32Array(1))[0],
     },
     log,
+    logsLedger: options.process.daemon,
   });
   const unsubscribe = reloadOnHangup({
     log,

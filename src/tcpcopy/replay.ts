@@ -41,6 +41,8 @@ export interface ReplayOptions {
   /** Above this resident size no new session begins, bytes. */
   maxMemoryBytes: number;
   log: Logger;
+  /** Whether the ledger is logged, too: a daemon's standard output leads nowhere. Default false. */
+  logsLedger?: boolean;
 }
 
 /** What may change while a replay runs. */
@@ -87,6 +89,7 @@ export class Replay {
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
   readonly #endsWithoutIntercept: boolean;
+  readonly #logsLedger: boolean;
   #finished = false;
   /** Why the replay ended by itself before its time. */
   #failure: Error | undefined;
@@ -96,6 +99,7 @@ export class Replay {
     this.#memoryGuard = new MemoryGuard(options.maxMemoryBytes);
     this.log = options.log;
     this.#endsWithoutIntercept = options.endsWithoutIntercept ?? false;
+    this.#logsLedger = options.logsLedger ?? false;
     this.#injector = options.inject === "raw"
       ? new RawIpInjector({ loop: this.loop })
       : new LinkInjector({
@@ -187,7 +191,9 @@ export class Replay {
     this.#injector.flush();
     const figures = this.figures();
     this.log.info(summarize(figures));
-    console.log(formatLedger(figures));
+    const ledger = formatLedger(figures);
+    console.log(ledger);
+    if (this.#logsLedger) { for (const line of ledger.split("\n")) this.log.info(line); }
     this.#tunnels.close();
     this.#injector.close();
     this.loop.stop();

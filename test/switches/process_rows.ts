@@ -103,6 +103,7 @@ export const processRows: readonly Row[] = [
     Deno.kill(pid, "SIGTERM");
     for (let i = 0; i < 50 && exists(pidFile); i++) await pause(100);
     assert.equal(exists(pidFile), false);
+    assert.match(Deno.readTextFileSync(log), /tcpcopy: {3}complete +4$/m);
     const failed = await stage.tcpcopy(["-d", "-s", NOBODY], { waitUntilReady: false });
     assert.equal((await failed.ended).code, 1);
     assert.match(failed.output, /start intercept there first/);
