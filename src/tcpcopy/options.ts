@@ -3,7 +3,7 @@
 import { merge, object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
-import { choice, integer, string } from "@optique/core/valueparser";
+import { integer, string } from "@optique/core/valueparser";
 import {
   type HostPort,
   parseClientAddresses,
@@ -15,8 +15,11 @@ import { UsageError } from "../cli/fatal.ts";
 import { message, readCommandLine } from "../cli/program.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
+import { captureOptions, readInput } from "./capture_options.ts";
+import type { LiveCapture } from "./live_capture.ts";
 import { MIN_MEMORY_MB } from "./memory_guard.ts";
-import type { InjectWay } from "./replay.ts";
+import type { OfflineOptions } from "./offline.ts";
+import type { InjectWay } from "./injector.ts";
 
 /** What the user asked for. */
 export interface TcpcopyOptions {
@@ -26,17 +29,19 @@ export interface TcpcopyOptions {
   tunnelConnections: number;
   percentage: number;
   copies: number;
-  /** How live packets are captured. */
-  capture: "raw" | "ring";
+  /** How live packets are captured; absent for an offline replay. */
+  live: Omit<LiveCapture, "maxPayloadBytes"> | undefined;
   sessionTimeoutMs: number;
   maxMemoryBytes: number;
   mtuBytes: number;
   mssBytes: number;
   inject: InjectWay;
+  /** The device frames leave by; by default what the routing table says. */
+  outputDevice: string | undefined;
   logFile: string | undefined;
   libpcapPath: string | undefined;
   /** Present for an offline replay. */
-  offline: { path: string; acceleration: number; maxGapMs: number; times: number } | undefined;
+  offline: Omit<OfflineOptions, "maxWaitingBytes"> | undefined;
 }
 
 const ONLINE_SESSION_TIMEOUT_S = 600;
@@ -58,13 +63,6 @@ const replayed = object("What is replayed", {
       description: message`Replay every session this many times, from different ports.`,
     }),
     1,
-  ),
-  capture: withDefault(
-    option("--capture", choice(["raw", "ring"], { metavar: "WAY" }), {
-      description:
-        message`How live packets are captured: "raw", by a raw socket, behind the local firewall; "ring", through memory shared with the kernel, 192 MB or less with a smaller -m, for where the kernel grants no large socket buffers (containers without CAP_NET_ADMIN). A ring sees packets before the local firewall does, also those this host only forwards (name the address in -x), and skips IP fragments.`,
-    }),
-    "raw",
   ),
 });
 
@@ -101,21 +99,9 @@ const sent = object("How it is sent", {
     }),
     1460,
   ),
-  inject: withDefault(
-    option("--inject", choice(["raw", "link"], { metavar: "WAY" }), {
-      description:
-        message`raw: through the kernel's routing and firewall; link: as frames straight to the device, which costs less.`,
-    }),
-    "raw" as const,
-  ),
 });
 
 const offline = object("Offline replay", {
-  file: optional(
-    option("-i", "--input", string({ metavar: "FILE" }), {
-      description: message`Replay this capture file instead of live packets.`,
-    }),
-  ),
   acceleration: withDefault(
     option("-a", "--acceleration", integer({ min: 1, max: 10000, metavar: "TIMES" }), {
       description: message`Play so many times faster than recorded.`,
@@ -132,11 +118,6 @@ const offline = object("Offline replay", {
       description: message`Play the file this many times.`,
     }),
     1,
-  ),
-  libpcap: optional(
-    option("--libpcap", string({ metavar: "PATH" }), {
-      description: message`The libpcap to use, for example one built for PF_RING.`,
-    }),
   ),
 });
 
@@ -160,7 +141,7 @@ const limits = object("Limits and log", {
   ),
 });
 
-const parser = merge(replayed, sent, offline, limits);
+const parser = merge(replayed, captureOptions, sent, offline, limits);
 
 /**
  * Reads the command line; ends the process for help, version and mistakes in the options' form.
@@ -174,7 +155,9 @@ export function readOptions(): TcpcopyOptions {
     examples:
       message`tcpcopy -x 80-198.18.0.2:8080 -s 198.18.0.3 -c 198.19.0.x — copy live requests to port 80 to the target, as clients 198.19.0.1 to .254`,
   });
-  if (given.file === undefined) {
+  const input = readInput(given);
+  const isOffline = "files" in input;
+  if (!isOffline) {
     for (
       const [name, isSet] of [
         ["-a", given.acceleration !== 1],
@@ -183,8 +166,13 @@ export function readOptions(): TcpcopyOptions {
       ] as const
     ) if (isSet) throw new UsageError(`${name} is for offline replay: name a capture file with -i`);
   }
+  if (isOffline && given.times > 1 && input.files.includes("-")) {
+    throw new UsageError(
+      "-T: standard input can be played once only; save the capture to a file first",
+    );
+  }
   const timeoutS = given.timeout ??
-    (given.file === undefined ? ONLINE_SESSION_TIMEOUT_S : OFFLINE_SESSION_TIMEOUT_S);
+    (isOffline ? OFFLINE_SESSION_TIMEOUT_S : ONLINE_SESSION_TIMEOUT_S);
   const port = given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p");
   return {
     transfers: parseTransfers(given.transfer),
@@ -195,16 +183,18 @@ export function readOptions(): TcpcopyOptions {
     tunnelConnections: given.connections,
     percentage: given.percentage,
     copies: given.copies,
-    capture: given.capture,
+    live: isOffline ? undefined : input.live,
     sessionTimeoutMs: timeoutS * 1000,
     maxMemoryBytes: given.memory * (1 << 20),
     mtuBytes: given.mtu,
     mssBytes: Math.min(given.mss, given.mtu - 40),
     inject: given.inject,
+    outputDevice: given.outputDevice,
     logFile: given.log,
     libpcapPath: given.libpcap,
-    offline: given.file === undefined ? undefined : {
-      path: given.file,
+    offline: !isOffline ? undefined : {
+      paths: input.files,
+      allowTruncated: input.allowTruncated,
       acceleration: given.acceleration,
       maxGapMs: given.interval ?? Infinity,
       times: given.times,

@@ -8,8 +8,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import { formatEndpoint } from "../cli/addresses.ts";
-import { LinkInjector } from "../inject/link.ts";
-import { RawIpInjector } from "../inject/raw_ip.ts";
+import type { RawIpInjector } from "../inject/raw_ip.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { TimerWheel } from "../loop/timer_wheel.ts";
 import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
@@ -18,6 +17,7 @@ import { Outcome } from "../session/ledger.ts";
 import { SessionTable } from "../session/session_table.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
+import { type InjectWay, openInjector } from "./injector.ts";
 import { MemoryGuard } from "./memory_guard.ts";
 import { type InterceptAddress, Tunnels } from "./tunnels.ts";
 
@@ -30,13 +30,14 @@ export interface ReplayOptions {
   session: SessionConfig;
   /** How packets leave: by raw IP, or as frames where that is possible. */
   inject: InjectWay;
+  /** The device frames leave by; by default what the routing table says. */
+  outputDevice?: string;
+  /** The libpcap to inject with instead of the system's. */
+  libpcapPath?: string;
   /** Above this resident size no new session begins, bytes. */
   maxMemoryBytes: number;
   log: Logger;
 }
-
-/** Ways packets leave. */
-export type InjectWay = "raw" | "link";
 
 const REPORT_EVERY_MS = 30_000;
 const WATCH_MEMORY_EVERY_MS = 500;
@@ -67,6 +68,7 @@ export class Replay {
   readonly #tunnels: Tunnels;
   readonly #wheel: TimerWheel;
   readonly #packet = new Packet();
+  readonly #response = new Packet();
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
   #finished = false;
@@ -75,12 +77,11 @@ export class Replay {
   constructor(options: ReplayOptions) {
     this.#memoryGuard = new MemoryGuard(options.maxMemoryBytes);
     this.log = options.log;
-    this.#injector = options.inject === "raw"
-      ? new RawIpInjector({ loop: this.loop })
-      : new LinkInjector({
-        loop: this.loop,
-        onNotice: (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
-      });
+    this.#injector = openInjector(
+      options,
+      this.loop,
+      (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
+    );
     this.#wheel = new TimerWheel(this.loop.nowMs, 4096);
     this.#tunnels = new Tunnels(
       this.loop,
@@ -116,6 +117,11 @@ export class Replay {
     this.loop.every(REPORT_EVERY_MS, () => this.log.info(summarize(this.figures())));
     this.loop.every(WATCH_MEMORY_EVERY_MS, () => this.#watchMemory());
     await connected;
+  }
+
+  /** Looks for TCP inside VXLAN, GRE, ERSPAN and IP in IP too, from now on. */
+  stripTunnels(): void {
+    this.#packet.stripsTunnels = true;
   }
 
   /** Takes a captured packet with the given link header. */
@@ -169,7 +175,7 @@ export class Replay {
   }
 
   #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
-    const packet = this.#packet;
+    const packet = this.#response;
     if (packet.parseIp(bytes, view, offset, length) === ParseResult.Tcp) {
       this.table.onResponse(packet, this.loop.nowMs);
     }

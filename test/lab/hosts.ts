@@ -10,7 +10,7 @@
 import { LabProcess } from "./process.ts";
 
 /** The hosts of a lab. */
-export type HostName = "client" | "online" | "target" | "assistant";
+export type HostName = "client" | "online" | "target" | "assistant" | "mirror";
 
 /** Their addresses, all in 198.18.0.0/24. */
 export const addresses: Readonly<Record<HostName, string>> = {
@@ -18,6 +18,7 @@ export const addresses: Readonly<Record<HostName, string>> = {
   online: "198.18.0.1",
   target: "198.18.0.2",
   assistant: "198.18.0.3",
+  mirror: "198.18.0.4",
 };
 
 /** Addresses of replayed clients, routed to the assistant on the target. */
@@ -36,9 +37,20 @@ export interface LabOptions {
   lossAt?: "target" | "switch";
   /** Largest receive buffer of a socket on the target: makes its window close. */
   targetReceiveBytes?: number;
+  /**
+   * Adds a fifth host that gets a copy of the online server's traffic: from the switch as it is
+   * ("span": the client's frames), or from the online server wrapped in VXLAN, both directions.
+   */
+  mirror?: "span" | "vxlan";
 }
 
-const hostNames = Object.keys(addresses) as HostName[];
+const allHostNames = Object.keys(addresses) as HostName[];
+
+/** Where the application listens, and where VXLAN packets go. */
+const APPLICATION_PORT = 8080;
+const VXLAN_PORT = 4789;
+/** Room for a whole packet with VXLAN around it. */
+const MIRROR_MTU_BYTES = 1600;
 
 /** What to install when a program is missing, by program. */
 const packages: Readonly<Record<string, string>> = {
@@ -113,6 +125,7 @@ export class Lab {
   }
 
   async #build(options: LabOptions): Promise<void> {
+    const hostNames = allHostNames.filter((host) => host !== "mirror" || options.mirror);
     await run(["ip", "-batch", "-"], [
       "netns add switch",
       ...hostNames.map((host) => `netns add ${host}`),
@@ -149,6 +162,7 @@ export class Lab {
       const limits = `4096 ${receiveBytes} ${receiveBytes}`;
       await inNamespace("target", `echo ${limits} > /proc/sys/net/ipv4/tcp_rmem`);
     }
+    if (options.mirror) await mirrorTraffic(options.mirror);
     if (options.lossPercent) await this.#lose(options.lossPercent, options.lossAt ?? "target");
   }
 
@@ -215,10 +229,40 @@ export class Lab {
     if (this.#closed) return;
     this.#closed = true;
     for (const process of this.#processes.reverse()) await process.stop(2_000);
-    for (const host of ["switch", ...hostNames]) {
+    for (const host of ["switch", ...allHostNames]) {
       if (fileExists(`/run/netns/${host}`)) await run(["ip", "netns", "delete", host]);
     }
   }
+}
+
+/** Copies what the online server receives (with VXLAN, also what it sends) to the mirror host. */
+async function mirrorTraffic(kind: "span" | "vxlan"): Promise<void> {
+  requirePrograms(["nft"]);
+  const copy = (hook: string, device: string, match: string, to: string) =>
+    `chain ${hook} { type filter hook ${hook} device ${device} priority 0; ${match} dup to ${to}; }`;
+  if (kind === "span") {
+    await run(["nsenter", "--net=/run/netns/switch", "nft", "-f", "-"], [
+      "table netdev lab {",
+      copy("ingress", portOf("client"), `tcp dport ${APPLICATION_PORT}`, portOf("mirror")),
+      "}",
+    ]);
+    return;
+  }
+  for (const host of ["online", "mirror"] as const) {
+    await run(["ip", "-n", "switch", "link", "set", portOf(host), "mtu", `${MIRROR_MTU_BYTES}`]);
+    await run(["ip", "-n", host, "link", "set", "eth0", "mtu", `${MIRROR_MTU_BYTES}`]);
+  }
+  await run(["ip", "-n", "online", "-batch", "-"], [
+    `link add copy0 type vxlan id 42 local ${addresses.online} remote ${addresses.mirror} ` +
+    `dstport ${VXLAN_PORT} dev eth0`,
+    "link set copy0 up mtu 1500",
+  ]);
+  await run(["nsenter", "--net=/run/netns/online", "nft", "-f", "-"], [
+    "table netdev lab {",
+    copy("ingress", "eth0", `tcp dport ${APPLICATION_PORT}`, "copy0"),
+    copy("egress", "eth0", `tcp sport ${APPLICATION_PORT}`, "copy0"),
+    "}",
+  ]);
 }
 
 function portOf(host: HostName): string {
