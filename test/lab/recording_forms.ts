@@ -2,7 +2,7 @@
 
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { PcapFileReader } from "../../src/capture/pcap_file.ts";
-import { pcapngFile, type PcapngPacket } from "./pcapng.ts";
+import { pcapngFile, type PcapngPacket } from "../wire/pcapng.ts";
 
 /** As tcpdump wrote it; as pcapng; that compressed; that for standard input, compressed too. */
 export type RecordingForm = "pcap" | "pcapng" | "gzip" | "zstd" | "stdin";
