@@ -37,6 +37,7 @@ async function frames(setup: string, options: string, kind = "PcapInjector"): Pr
     injector.flush();
     const seen = await listener.take(500);
     const stats = injector.stats();
+    await listener.close();
     injector.close();
     console.log(JSON.stringify({
       isSame: seen.map(({ packet }) => packet).join() === expected.join(),
