@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { chooseDevices, findOverlap } from "../../src/capture/device_choice.ts";
 import { type NetworkDevice, networkDevices } from "../../src/capture/network_devices.ts";
+import { runElsewhere } from "./packets.ts";
 
 let nextIndex = 1;
 
@@ -71,4 +72,39 @@ Deno.test("the kernel's list has the loopback", () => {
   assert.equal(loopback?.name, "lo");
   assert.equal(loopback?.index, 1);
   assert.equal(loopback?.kind, "");
+});
+
+Deno.test({
+  name: "devices of a real host: bridge and port, a veth and its macvlan, VXLAN",
+  ignore: Deno.uid() !== 0,
+  async fn() {
+    const script = `ip link set lo up
+      ip link add br0 type bridge
+      ip link add port0 type veth peer name inside
+      ip link set port0 master br0
+      ip link add out type veth peer name wire
+      ip link add vx0 type vxlan id 7 dev out dstport 4789
+      ip link add link out name mac0 type macvlan
+      ip link add quiet type veth peer name other
+      for device in br0 port0 inside out wire mac0 vx0; do ip link set $device up; done`;
+    const output = await runElsewhere(
+      ["unshare", "-n", "sh", "-ec", `${script}; "$@"`, "sh"],
+      `import { chooseDevices, findOverlap } from "./src/capture/device_choice.ts";
+       import { networkDevices } from "./src/capture/network_devices.ts";
+       const all = networkDevices();
+       const names = (devices) => devices.map(({ name }) => name).sort().join(" ");
+       const named = (...wanted) => all.filter(({ name }) => wanted.includes(name));
+       console.log(names(chooseDevices(all, false)));
+       console.log(names(chooseDevices(all, true)));
+       console.log(names(findOverlap(all, named("br0", "inside", "port0")) ?? []));
+       console.log(names(findOverlap(all, named("wire", "out")) ?? []));`,
+    );
+    assert.deepEqual(output.split("\n"), [
+      "inside out port0 vx0 wire",
+      "inside out port0 wire",
+      "br0 port0",
+      "",
+      "",
+    ]);
+  },
 });
