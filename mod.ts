@@ -9,6 +9,8 @@
  */
 
 // wire: bytes
+export * from "./src/wire/capture_format.ts";
+export * from "./src/wire/capture_reader.ts";
 export * from "./src/wire/checksum.ts";
 export * from "./src/wire/ethernet.ts";
 export * from "./src/wire/ipv4.ts";
@@ -21,6 +23,7 @@ export * from "./src/wire/sequence.ts";
 export * from "./src/wire/tcp.ts";
 export * from "./src/wire/tcp_flags.ts";
 export * from "./src/wire/tcp_options.ts";
+export * from "./src/wire/tunnel_headers.ts";
 
 // session: the simulated clients
 export { DEFAULT_SESSION_CONFIG, type SessionConfig } from "./src/session/config.ts";
@@ -46,9 +49,12 @@ export { TimerWheel } from "./src/loop/timer_wheel.ts";
 export type { CaptureSource, CaptureStats, PacketHandler } from "./src/capture/source.ts";
 export { PcapDeviceCapture, type PcapDeviceOptions } from "./src/capture/pcap_device.ts";
 export { CaptureFileError, PcapFileReader } from "./src/capture/pcap_file.ts";
+export { openRecording, Recording } from "./src/capture/recording.ts";
+export { Next, type RecordedPackets } from "./src/capture/recorded_packets.ts";
 export { RawSocketCapture, type RawSocketCaptureOptions } from "./src/capture/raw_socket.ts";
 export { RingCapture, type RingDestinations, type RingDevice } from "./src/capture/ring.ts";
 export { LinkInjector, type LinkInjectorOptions } from "./src/inject/link.ts";
+export { PcapInjector, type PcapInjectorOptions } from "./src/inject/pcap.ts";
 export { RawIpInjector, type RawIpInjectorOptions } from "./src/inject/raw_ip.ts";
 export { SystemError } from "./ffi/errno.ts";
 

@@ -54,6 +54,8 @@ async function start(
     endsWithoutIntercept: options.endsWithoutIntercept,
     maxMemoryBytes: options.maxMemoryBytes,
     inject: options.inject,
+    outputDevice: options.outputDevice,
+    libpcapPath: options.libpcapPath,
     session: {
       ...DEFAULT_SESSION_CONFIG,
       mtuBytes: options.mtuBytes,
@@ -100,15 +102,12 @@ async function run(
   options: TcpcopyOptions,
   maxPayloadBytes: number,
 ): Promise<number> {
-  if (options.offline === undefined) {
-    const live = { way: options.capture, maxPayloadBytes };
-    return await runOnline(replay, options.transfers, live);
+  if (options.offline !== undefined) {
+    const offline = { ...options.offline, maxWaitingBytes: maxPayloadBytes / 2 };
+    return await runOffline(replay, options.transfers, offline);
   }
-  return await runOffline(replay, options.transfers, {
-    ...options.offline,
-    libpcapPath: options.libpcapPath,
-    maxWaitingBytes: maxPayloadBytes / 2,
-  });
+  if (options.live === undefined) throw new TypeError("neither live nor offline");
+  return await runOnline(replay, options.transfers, { ...options.live, maxPayloadBytes });
 }
 
 if (import.meta.main) await runMain("tcpcopy", main);

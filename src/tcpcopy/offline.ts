@@ -1,7 +1,7 @@
-/** Offline replay: the packets of a capture file, in the rhythm they were recorded in. */
+/** Offline replay: the packets of capture files, in the rhythm they were recorded in. */
 
 import { dropRoot } from "../../ffi/privileges.ts";
-import { PcapFileReader } from "../capture/pcap_file.ts";
+import { openRecording, type Recording } from "../capture/recording.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
 import { formatCount, formatShare } from "../observe/report.ts";
@@ -9,17 +9,19 @@ import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
 import { Player } from "./player.ts";
 import { describeTransfers, type Replay } from "./replay.ts";
-import { type Survey, surveyFile } from "./survey.ts";
+import { Survey, type SurveyOptions, surveyRecording } from "./survey.ts";
 
 /** What to play, and how. */
 export interface OfflineOptions {
-  path: string;
+  /** Capture files; "-" is standard input. */
+  paths: readonly string[];
   acceleration: number;
   /** Longer pauses are cut to this, ms; Infinity keeps them. */
   maxGapMs: number;
   /** How often to play the file. */
   times: number;
-  libpcapPath: string | undefined;
+  /** Whether packets that were cut short when they were recorded are borne. */
+  allowTruncated: boolean;
   /** Payload waiting above this makes the file wait, bytes. */
   maxWaitingBytes: number;
 }
@@ -38,10 +40,15 @@ export async function runOffline(
   options: OfflineOptions,
 ): Promise<number> {
   const { loop, log, table } = replay;
-  using file = new PcapFileReader(options.path, { libpcapPath: options.libpcapPath });
-  const survey = surveyFile(file, new TransferMap(transfers), options.maxGapMs);
-  // Playing the file again means opening it again, which may need root.
-  if (options.times === 1) dropRoot();
+  using recording = openRecording(options.paths);
+  const survey = await surveyed(recording, {
+    name: recording.name,
+    transfers: new TransferMap(transfers),
+    maxGapMs: options.maxGapMs,
+    allowTruncated: options.allowTruncated,
+  });
+  dropRoot();
+  replay.stripTunnels();
   let interrupted = false;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
     if (!interrupted) log.info(`${signal}: the replay ends here`);
@@ -49,28 +56,17 @@ export async function runOffline(
     loop.wake();
   });
   const running = loop.run();
-  const progress = new ProgressLine(replay, survey, options.times);
+  const progress = new ProgressLine(replay, survey.known?.packets, options.times);
   try {
     await Promise.race([replay.connect(), running]);
     log.info(
-      `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${options.path}: ` +
-        `${formatCount(survey.packets)} packets, ${
-          formatCount(survey.requestPackets)
-        } of them requests, ` +
-        `${(survey.durationMs / options.acceleration / 1000).toFixed(1)} s`,
+      `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ` +
+        `${recording.name}${survey.known ? `: ${describeSurvey(survey.known, options)}` : ""}`,
     );
     announceReady();
-    if (survey.cutPackets > 0) {
-      log.warn(
-        `${
-          formatCount(survey.cutPackets)
-        } request packets were cut short when they were recorded: ` +
-          "their sessions end there",
-      );
-    }
     loop.every(PROGRESS_EVERY_MS, () => progress.show());
     // Whatever ends the loop ends the program too.
-    const played = playAll(replay, file, options, () => interrupted, progress);
+    const played = playAll(replay, recording, survey, options, () => interrupted, progress);
     await Promise.race([played, running]);
     progress.clear();
     const complete = table.ledger.allComplete && !interrupted;
@@ -87,7 +83,8 @@ export async function runOffline(
 /** Plays the file as often as asked for, each time to the end of the last session. */
 async function playAll(
   replay: Replay,
-  file: PcapFileReader,
+  recording: Recording,
+  survey: Surveyed,
   options: OfflineOptions,
   isInterrupted: () => boolean,
   progress: ProgressLine,
@@ -95,10 +92,10 @@ async function playAll(
   const { loop, table } = replay;
   for (let round = 0; round < options.times && !isInterrupted(); round++) {
     if (round > 0) {
-      file.rewind();
+      recording.rewind();
       table.startOver();
     }
-    await playOnce(replay, file, options, isInterrupted, progress);
+    await playOnce(replay, recording, survey, options, isInterrupted, progress);
     table.stopCapture(loop.nowMs);
     await until(replay, () => table.openSessions === 0 || isInterrupted());
   }
@@ -106,17 +103,25 @@ async function playAll(
 
 async function playOnce(
   replay: Replay,
-  file: PcapFileReader,
+  recording: Recording,
+  survey: Surveyed,
   options: OfflineOptions,
   isInterrupted: () => boolean,
   progress: ProgressLine,
 ): Promise<void> {
   const { loop, table } = replay;
   const player = new Player(
-    file,
+    recording,
     options,
     loop.nowMs,
-    () => replay.onCaptured(file.linkType, file.bytes, file.view, file.offset, file.capturedLength),
+    () => {
+      if (survey.onTheWay !== undefined) {
+        survey.onTheWay.look(recording);
+        survey.onTheWay.assertWhole();
+      }
+      const { linkType, bytes, view, offset, capturedLength } = recording;
+      replay.onCaptured(linkType, bytes, view, offset, capturedLength);
+    },
     // With no session open there is nothing to wait for.
     () =>
       table.payloadBytes > options.maxWaitingBytes || (table.shedding && table.openSessions > 0),
@@ -129,6 +134,29 @@ async function playOnce(
   } finally {
     loop.removeTimerSource(player);
   }
+  if (!isInterrupted()) survey.onTheWay?.assertRequests();
+}
+
+/** What is known before, or else a survey to be made while playing. */
+interface Surveyed {
+  known?: Survey;
+  onTheWay?: Survey;
+}
+
+async function surveyed(recording: Recording, options: SurveyOptions): Promise<Surveyed> {
+  if (!recording.isRewindable) return { onTheWay: new Survey(options) };
+  const known = await surveyRecording(recording, options);
+  recording.rewind();
+  return { known };
+}
+
+function describeSurvey(survey: Survey, { acceleration }: OfflineOptions): string {
+  const seconds = (survey.durationMs / acceleration / 1000).toFixed(1);
+  const cut = survey.cutPackets === 0
+    ? ""
+    : `, ${formatCount(survey.cutPackets)} cut short when they were recorded`;
+  return `${formatCount(survey.packets)} packets, ${formatCount(survey.requestPackets)} of them ` +
+    `requests${cut}, ${seconds} s`;
 }
 
 /** Resolves when the condition holds; looked at between turns of the loop. */
@@ -145,15 +173,16 @@ function until(replay: Replay, isDone: () => boolean): Promise<void> {
 /** One line on the terminal that is written over again and again. */
 class ProgressLine {
   readonly #replay: Replay;
-  readonly #survey: Survey;
+  /** Undefined for what can be read only once. */
+  readonly #packets: number | undefined;
   readonly #rounds: number;
   readonly #isTerminal = Deno.stderr.isTerminal();
   #player: Player | undefined;
   #round = 0;
 
-  constructor(replay: Replay, survey: Survey, rounds: number) {
+  constructor(replay: Replay, packets: number | undefined, rounds: number) {
     this.#replay = replay;
-    this.#survey = survey;
+    this.#packets = packets;
     this.#rounds = rounds;
   }
 
@@ -166,8 +195,11 @@ class ProgressLine {
     if (!this.#isTerminal || this.#player === undefined) return;
     const { ledger, counters, openSessions } = this.#replay.table;
     const round = this.#rounds > 1 ? `round ${this.#round} of ${this.#rounds}, ` : "";
+    const played = this.#packets === undefined
+      ? `${formatCount(this.#player.played)} packets`
+      : formatShare(this.#player.played, this.#packets);
     this.#write(
-      `${round}${formatShare(this.#player.played, this.#survey.packets)} played, ` +
+      `${round}${played} played, ` +
         `${formatCount(ledger.seen)} sessions, ${formatCount(openSessions)} open, ` +
         `${formatShare(counters.acknowledgedBytes, counters.capturedBytes)} acknowledged`,
     );

@@ -2,31 +2,15 @@
 
 import { dropRoot } from "../../ffi/privileges.ts";
 import { restingConnections } from "../capture/open_connections.ts";
-import { RawSocketCapture } from "../capture/raw_socket.ts";
-import { RingCapture } from "../capture/ring.ts";
-import type { CaptureSource } from "../capture/source.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
+import { type LiveCapture, openCapture } from "./live_capture.ts";
 import { describeTransfers, type Replay } from "./replay.ts";
 
 /** How long sessions may go on after the capture was stopped. */
 const DRAIN_MS = 3_000;
-const SOCKET_BUFFER_BYTES = 64 << 20;
-/**
- * A ring takes its memory from the start, within the cap: this share of what payload may take, which
- * with the default cap is as many packets as the socket's buffer has room for.
- */
-const RING_SHARE_OF_PAYLOAD = 3 / 8;
-const MAX_RING_BYTES = 192 << 20;
-
-/** How live packets are captured. */
-export interface LiveCapture {
-  way: "raw" | "ring";
-  /** How much captured payload may wait, bytes. */
-  maxPayloadBytes: number;
-}
 
 /**
  * Captures and replays until a signal says stop; then what was captured is brought to its end.
@@ -40,13 +24,22 @@ export async function runOnline(
 ): Promise<number> {
   const { loop, log, table } = replay;
   // Opened before anything is promised: without the privilege this is where it ends.
-  const { capture, description } = openCapture(transfers, live);
+  const { sources, description, warnings } = openCapture(
+    transfers.map(({ onlineAddress, onlinePort }) => ({
+      address: onlineAddress,
+      port: onlinePort,
+    })),
+    live,
+  );
+  if (live.stripsTunnels) replay.stripTunnels();
   // Only now: what these connections send from here on is captured.
   for (const open of restingConnections(new Set(transfers.map(({ onlinePort }) => onlinePort)))) {
     table.noteResting(open.clientAddress, open.clientPort, open.serviceAddress, open.servicePort);
   }
   dropRoot();
-  replay.captureDropped = () => capture.stats().droppedByKernel;
+  for (const warning of warnings) log.warn(warning);
+  replay.captureDropped = () =>
+    sources.reduce((total, source) => total + source.stats().droppedByKernel, 0);
 
   let signals = 0;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
@@ -55,7 +48,7 @@ export async function runOnline(
       return;
     }
     log.info(`${signal}: no more packets are captured; ${table.openSessions} sessions are open`);
-    capture.close();
+    for (const source of sources) source.close();
     const deadlineMs = loop.nowMs + DRAIN_MS;
     loop.every(10, () => {
       if (table.payloadBytes === 0 || loop.nowMs >= deadlineMs) replay.finish();
@@ -67,11 +60,13 @@ export async function runOnline(
     // Whichever fails first ends the program.
     await Promise.race([replay.connect(), running]);
     if (signals === 0) {
-      capture.start(
-        loop,
-        (bytes, view, offset, length) =>
-          replay.onCaptured(capture.linkType, bytes, view, offset, length),
-      );
+      for (const source of sources) {
+        source.start(
+          loop,
+          (bytes, view, offset, length) =>
+            replay.onCaptured(source.linkType, bytes, view, offset, length),
+        );
+      }
       loop.wake();
       log.info(
         `ready: version ${VERSION}, ${describeTransfers(transfers)}, ` +
@@ -83,27 +78,8 @@ export async function runOnline(
     replay.throwFailure();
   } finally {
     unsubscribe();
-    capture.close();
+    for (const source of sources) source.close();
     loop.stop();
   }
   return 0;
-}
-
-function openCapture(
-  transfers: readonly Transfer[],
-  live: LiveCapture,
-): { capture: CaptureSource; description: string } {
-  const pairs = transfers.map(({ onlineAddress, onlinePort }) => ({
-    address: onlineAddress,
-    port: onlinePort,
-  }));
-  if (live.way === "ring") {
-    const share = Math.floor(live.maxPayloadBytes * RING_SHARE_OF_PAYLOAD);
-    const bufferBytes = Math.min(share, MAX_RING_BYTES);
-    const capture = RingCapture.toDestinations({ pairs, bufferBytes });
-    return { capture, description: `a packet ring (${capture.bufferBytes >>> 20} MB)` };
-  }
-  const capture = new RawSocketCapture({ pairs, receiveBufferBytes: SOCKET_BUFFER_BYTES });
-  const bufferMb = (capture.receiveBufferBytes / (1 << 20)).toFixed(1);
-  return { capture, description: `a raw socket (buffer ${bufferMb} MB)` };
 }

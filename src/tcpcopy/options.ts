@@ -4,7 +4,7 @@ import { merge, object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
 import type { InferValue } from "@optique/core/parser";
-import { choice, integer, string } from "@optique/core/valueparser";
+import { integer, string } from "@optique/core/valueparser";
 import {
   type HostPort,
   parseAddress,
@@ -21,9 +21,12 @@ import { tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
 import type { TunnelForm } from "../tunnel/form.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
+import { captureOptions, readInput } from "./capture_options.ts";
+import type { LiveCapture } from "./live_capture.ts";
 import { MIN_MEMORY_MB } from "./memory_guard.ts";
+import type { OfflineOptions } from "./offline.ts";
+import type { InjectWay } from "./injector.ts";
 import { parsePorts, type PortShare } from "./port_share.ts";
-import type { InjectWay } from "./replay.ts";
 import { type Sampling, SAMPLING_KEYS, samplingOf, samplingOptions } from "./sampling_options.ts";
 
 /** What the user asked for. */
@@ -43,20 +46,22 @@ export interface TcpcopyOptions {
   /** Source address in place of 127.0.0.0/8, int32; 0: none. */
   localhostAddress: number;
   ports: PortShare;
-  /** How live packets are captured. */
-  capture: "raw" | "ring";
+  /** How live packets are captured; absent for an offline replay. */
+  live: Omit<LiveCapture, "maxPayloadBytes"> | undefined;
   sessionTimeoutMs: number;
   keepAliveTimeoutMs: number;
   maxMemoryBytes: number;
   mtuBytes: number;
   mssBytes: number;
   inject: InjectWay;
+  /** The device frames leave by; by default what the routing table says. */
+  outputDevice: string | undefined;
   process: ProcessOptions;
   /** Lines for the log about options without effect. */
   notices: string[];
   libpcapPath: string | undefined;
   /** Present for an offline replay. */
-  offline: { path: string; acceleration: number; maxGapMs: number; times: number } | undefined;
+  offline: Omit<OfflineOptions, "maxWaitingBytes"> | undefined;
 }
 
 /** Copies of all pairs together: as many flows of one client port can be told apart. */
@@ -78,13 +83,6 @@ const replayed = object("What is replayed", {
   noWait: option("-W", "--no-wait", {
     description: message`Send requests without waiting for the answers their clients had read.`,
   }),
-  capture: withDefault(
-    option("--capture", choice(["raw", "ring"], { metavar: "WAY" }), {
-      description:
-        message`How live packets are captured: "raw", by a raw socket, behind the local firewall; "ring", through memory shared with the kernel, 192 MB or less with a smaller -m, for where the kernel grants no large socket buffers (containers without CAP_NET_ADMIN). A ring sees packets before the local firewall does, also those this host only forwards (name the address in -x), and skips IP fragments.`,
-    }),
-    "raw",
-  ),
 });
 
 const sent = object("How it is sent", {
@@ -138,21 +136,9 @@ const sent = object("How it is sent", {
     }),
     1460,
   ),
-  inject: withDefault(
-    option("--inject", choice(["raw", "link"], { metavar: "WAY" }), {
-      description:
-        message`raw: through the kernel's routing and firewall; link: as frames straight to the device, which costs less.`,
-    }),
-    "raw" as const,
-  ),
 });
 
 const offline = object("Offline replay", {
-  file: optional(
-    option("-i", "--input", string({ metavar: "FILE" }), {
-      description: message`Replay this capture file instead of live packets.`,
-    }),
-  ),
   acceleration: withDefault(
     option("-a", "--acceleration", integer({ min: 1, max: 10000, metavar: "TIMES" }), {
       description: message`Play so many times faster than recorded.`,
@@ -169,11 +155,6 @@ const offline = object("Offline replay", {
       description: message`Play the file this many times.`,
     }),
     1,
-  ),
-  libpcap: optional(
-    option("--libpcap", string({ metavar: "PATH" }), {
-      description: message`The libpcap to use, for example one built for PF_RING.`,
-    }),
   ),
 });
 
@@ -201,6 +182,7 @@ const limits = object("Limits and log", {
 const parser = merge(
   replayed,
   samplingOptions,
+  captureOptions,
   sent,
   tunnelOptions,
   offline,
@@ -234,12 +216,14 @@ export function readOptions(): Settings<GivenTcpcopyOptions> {
 }
 
 /**
- * Makes sense of the options. Pure.
+ * Makes sense of the options. Pure but for a look at which files and devices there are.
  *
  * @throws UsageError for values that make no sense
  */
 export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
-  if (given.file === undefined) {
+  const input = readInput(given);
+  const isOffline = "files" in input;
+  if (!isOffline) {
     for (
       const [name, isSet] of [
         ["-a", given.acceleration !== 1],
@@ -248,8 +232,13 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
       ] as const
     ) if (isSet) throw new UsageError(`${name} is for offline replay: name a capture file with -i`);
   }
+  if (isOffline && given.times > 1 && input.files.includes("-")) {
+    throw new UsageError(
+      "-T: standard input can be played once only; save the capture to a file first",
+    );
+  }
   const timeoutS = given.timeout ??
-    (given.file === undefined ? ONLINE_SESSION_TIMEOUT_S : OFFLINE_SESSION_TIMEOUT_S);
+    (isOffline ? OFFLINE_SESSION_TIMEOUT_S : ONLINE_SESSION_TIMEOUT_S);
   const transfers = parseTransfers(given.transfer);
   if (given.copies * transfers.length > MAX_FLOWS) {
     throw new UsageError(
@@ -276,18 +265,20 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
     waitForAnswers: !given.noWait,
     localhostAddress: given.localhost === undefined ? 0 : parseAddress(given.localhost, "-H"),
     ports: parsePorts(given.ports ?? "0"),
-    capture: given.capture,
+    live: isOffline ? undefined : input.live,
     sessionTimeoutMs: timeoutS * 1000,
     keepAliveTimeoutMs: (given.keepAlive ?? 0) * 1000,
     maxMemoryBytes: given.memory * (1 << 20),
     mtuBytes: given.mtu,
     mssBytes: Math.min(given.mss, given.mtu - 40),
     inject: given.inject,
+    outputDevice: given.outputDevice,
     process: given,
     notices: meaninglessNotices(given),
     libpcapPath: given.libpcap,
-    offline: given.file === undefined ? undefined : {
-      path: given.file,
+    offline: !isOffline ? undefined : {
+      paths: input.files,
+      allowTruncated: input.allowTruncated,
       acceleration: given.acceleration,
       maxGapMs: given.interval ?? Infinity,
       times: given.times,

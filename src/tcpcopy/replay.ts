@@ -8,9 +8,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import { formatEndpoint } from "../cli/addresses.ts";
-import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
-import { LinkInjector } from "../inject/link.ts";
-import { RawIpInjector } from "../inject/raw_ip.ts";
+import type { RawIpInjector } from "../inject/raw_ip.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { TimerWheel } from "../loop/timer_wheel.ts";
 import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
@@ -19,7 +17,9 @@ import type { SessionConfig } from "../session/config.ts";
 import { Outcome } from "../session/ledger.ts";
 import { SessionTable } from "../session/session_table.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
+import { type InjectWay, openInjector } from "./injector.ts";
 import { MemoryGuard } from "./memory_guard.ts";
 import { type InterceptAddress, Tunnels } from "./tunnels.ts";
 
@@ -38,6 +38,10 @@ export interface ReplayOptions {
   session: SessionConfig;
   /** How packets leave: by raw IP, or as frames where that is possible. */
   inject: InjectWay;
+  /** The device frames leave by; by default what the routing table says. */
+  outputDevice?: string;
+  /** The libpcap to inject with instead of the system's. */
+  libpcapPath?: string;
   /** Above this resident size no new session begins, bytes. */
   maxMemoryBytes: number;
   log: Logger;
@@ -53,9 +57,6 @@ export interface Reconfiguration extends SamplingRules {
   maxMemoryBytes: number;
   maxPayloadBytes: number;
 }
-
-/** Ways packets leave. */
-export type InjectWay = "raw" | "link";
 
 const REPORT_EVERY_MS = 30_000;
 const WATCH_MEMORY_EVERY_MS = 500;
@@ -86,6 +87,7 @@ export class Replay {
   readonly #tunnels: Tunnels;
   readonly #wheel: TimerWheel;
   readonly #packet = new Packet();
+  readonly #response = new Packet();
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
   readonly #endsWithoutIntercept: boolean;
@@ -100,12 +102,11 @@ export class Replay {
     this.log = options.log;
     this.#endsWithoutIntercept = options.endsWithoutIntercept ?? false;
     this.#logsLedger = options.logsLedger ?? false;
-    this.#injector = options.inject === "raw"
-      ? new RawIpInjector({ loop: this.loop })
-      : new LinkInjector({
-        loop: this.loop,
-        onNotice: (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
-      });
+    this.#injector = openInjector(
+      options,
+      this.loop,
+      (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
+    );
     this.#wheel = new TimerWheel(this.loop.nowMs, 4096);
     this.#tunnels = new Tunnels(
       this.loop,
@@ -145,6 +146,11 @@ export class Replay {
     this.loop.every(REPORT_EVERY_MS, () => this.log.info(summarize(this.figures())));
     this.loop.every(WATCH_MEMORY_EVERY_MS, () => this.#watchMemory());
     await connected;
+  }
+
+  /** Looks for TCP inside VXLAN, GRE, ERSPAN and IP in IP too, from now on. */
+  stripTunnels(): void {
+    this.#packet.stripsTunnels = true;
   }
 
   /** Takes a captured packet with the given link header. */
@@ -200,7 +206,7 @@ export class Replay {
   }
 
   #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
-    const packet = this.#packet;
+    const packet = this.#response;
     if (packet.parseIp(bytes, view, offset, length) === ParseResult.Tcp) {
       this.table.onResponse(packet, this.loop.nowMs);
     }

@@ -69,10 +69,12 @@ export interface TcpcopyOptions {
   /** Addresses of the replayed clients. */
   clientAddresses: string;
   extra: readonly string[];
+  /** Where it runs. Default: the online server. */
+  host?: HostName;
+  /** A file it gets as its standard input. */
+  standardInput?: string;
   /** Whether to wait until it is ready; an offline replay may be over before one looks. */
   waitUntilReady: boolean;
-  /** Where it runs; on the online server by default. */
-  host?: HostName;
 }
 
 /** Starts tcpcopy on the online server and waits until it is ready. */
@@ -84,7 +86,11 @@ export async function startTcpcopy(lab: Lab, options: TcpcopyOptions): Promise<L
     ...["-s", addresses.assistant, "-c", options.clientAddresses],
     ...options.extra,
   ];
-  const process = start(lab, options.host ?? "online", "tcpcopy", maker, argv, directory);
+  const host = options.host ?? "online";
+  const redirected = options.standardInput === undefined
+    ? argv
+    : ["sh", "-c", `exec "$@" < ${options.standardInput}`, "sh", ...argv];
+  const process = start(lab, host, "tcpcopy", maker, redirected, directory);
   if (!options.waitUntilReady) return process;
   if (maker === "ours") {
     await process.waitFor(/\bready\b/i, READY_TIMEOUT_MS);
