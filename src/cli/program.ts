@@ -4,7 +4,7 @@ import type { Parser } from "@optique/core/parser";
 import { message } from "@optique/core/message";
 import type { Message } from "@optique/core/message";
 import { run } from "@optique/run";
-import { VERSION } from "../version.ts";
+import { versionText } from "../version.ts";
 
 export { message };
 export type { Message };
@@ -26,7 +26,7 @@ export function readCommandLine<T>(parser: Parser<"sync", T, unknown>, text: Pro
     programName: text.name,
     args: Deno.args,
     help: { option: { names: ["-h", "--help"] } },
-    version: { value: `${text.name} ${VERSION}`, option: { names: ["-v", "--version"] } },
+    version: { value: `${text.name} ${versionText()}`, option: { names: ["-v", "--version"] } },
     completion: { option: true },
     aboveError: "none",
     stderr: (lines) => console.error(toOneLine(text.name, lines)),
