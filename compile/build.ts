@@ -93,7 +93,8 @@ async function faultOf(
   try {
     const ended = await run([path, "--version"], { env: { XDG_CACHE_HOME: cache } });
     if (ended.code === 0 && ended.output.startsWith(`${program.name} `)) return undefined;
-    return `--version ended with code ${ended.code}: ${ended.complaint || ended.output}`;
+    const [words] = (ended.complaint || ended.output).split("\n");
+    return `--version ended with code ${ended.code}: ${words}`;
   } catch (error) {
     return `it does not start: ${(error as Error).message}`;
   } finally {

@@ -141,9 +141,9 @@ start() {
 user=$(id -u)
 if [ "$user" = 0 ]; then home_cache=/var/cache; else home_cache=${HOME:+$HOME/.cache}; fi
 case ${XDG_CACHE_HOME-} in /*) home_cache=$XDG_CACHE_HOME ;; esac
-temporary=tcpcopy-$user
+temporary=${TMPDIR:-/var/tmp}/tcpcopy-$user
 
-for candidate in ${home_cache:+"$home_cache/tcpcopy"} "/var/tmp/$temporary" "/tmp/$temporary"; do
+for candidate in ${home_cache:+"$home_cache/tcpcopy"} "$temporary" "/tmp/tcpcopy-$user"; do
   if is_unpacked "$candidate"; then start "$@"; fi
 done
 
@@ -153,17 +153,17 @@ self=$0
 room=$(((runtime_bytes + program_bytes) / 1000000 + 10))
 broken="cannot hold the $room MB (disk full?), or $self is not whole: compare its checksum"
 reasons=
-for candidate in ${home_cache:+"$home_cache/tcpcopy"} "/var/tmp/$temporary" "/tmp/$temporary"; do
-  reason=
-  if ! (umask 022 && mkdir -p -- "$candidate") 2>/dev/null; then
-    reason='cannot be made'
+for candidate in ${home_cache:+"$home_cache/tcpcopy"} "$temporary" "/tmp/tcpcopy-$user"; do
+  if ! reason=$(umask 022 && mkdir -p -- "$candidate" 2>&1); then
+    reason="cannot be made (${reason##*: })"
   elif is_ours "$candidate"; then
     reason=$(unpack)
     code=$?
     case $code in 129 | 130 | 143) exit "$code" ;; esac
     if [ "$code" = 0 ]; then start "$@"; fi
   fi
+  rmdir -- "$candidate" 2>/dev/null # where it was made for nothing
   reasons="$reasons; $candidate: $reason"
 done
 fail "found no directory to unpack itself to (${reasons#; }); set XDG_CACHE_HOME to one that is yours, with $room MB free and not mounted noexec"
-exit 1
+# `fail` does not return: what follows is not text.
