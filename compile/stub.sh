@@ -16,22 +16,24 @@ fail() {
   exit 1
 }
 
-# Sets `chain` to the physical path of directory $1 and of all above it, one in a line.
+# Sets `base` to the physical path of directory $1, and `chain` to it and all above it, one in a
+# line. Only the path above is followed through links: a link of this name may be another user's.
 list_chain() {
-  path=$(cd -P -- "$1" 2>/dev/null && pwd -P) || return 1
-  base=$path
+  [ ! -L "$1" ] || { reason='is a symbolic link'; return 1; }
+  path=$(cd -P -- "${1%/*}/" 2>/dev/null && pwd -P) || { reason='cannot be entered'; return 1; }
+  base=${path%/}/${1##*/}
   chain=$base
-  while [ "${path%/*}" != "" ]; do
-    path=${path%/*}
+  while [ "$path" != "" ] && [ "$path" != / ]; do
     chain="$path
 $chain"
+    path=${path%/*}
   done
 }
 
 # Whether directory $1 is this user's and nobody but root can put anything in its place: says why
 # not in `reason`. The owner of / counts as root: inside a user namespace root has another number.
 is_ours() {
-  list_chain "$1" || { reason='cannot be entered'; return 1; }
+  list_chain "$1" || return 1
   old_ifs=$IFS
   IFS='
 '
@@ -122,10 +124,11 @@ unpack() (
   fi
   # What was left behind by a start that was killed, and versions not started for a month.
   find "$base" -maxdepth 1 -name '.new.*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
-  find "$base" -maxdepth 2 -name '*.js' -atime +30 2>/dev/null | while read -r old; do
-    [ "${old%/*}" = "$base/$program" ] || rm -rf -- "${old%/*}"
-  done
-  find "$base" -maxdepth 1 -name 'deno-*' -links 1 -exec rm -f -- {} + 2>/dev/null
+  find "$base" -maxdepth 2 -path "$base/*-????????????????-????????/*.js" -atime +30 2>/dev/null |
+    while read -r old; do
+      [ "${old%/*}" = "$base/$program" ] || rm -rf -- "${old%/*}"
+    done
+  find "$base" -maxdepth 1 -name 'deno-*-????????????????' -type f -links 1 -exec rm -f -- {} + 2>/dev/null
   exit 0
 )
 

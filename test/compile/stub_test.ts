@@ -173,6 +173,36 @@ Deno.test("stub: a directory others can write is not used", () =>
     assert.deepEqual(Array.from(Deno.readDirSync(`${directory}/open`)), []);
   }));
 
+Deno.test("stub: does not follow a link in place of its directory", () =>
+  withDirectory(async (directory) => {
+    const path = `${directory}/tcpcopy`;
+    await writeFake(path);
+    const old = `${directory}/victim/tcpcopy-0123456789abcdef-01234567`;
+    await Deno.mkdir(old, { recursive: true });
+    await Deno.mkdir(`${directory}/cache`);
+    await Deno.symlink("../victim", `${directory}/cache/tcpcopy`);
+    const env = { XDG_CACHE_HOME: `${directory}/cache`, TMPDIR: directory };
+    const { output } = await start([path], env);
+    const used = /^cache (.*)$/m.exec(output)?.[1] ?? output;
+    assert(used.startsWith(`${directory}/tcpcopy-${Deno.uid()}/tcpcopy-`), used);
+    const names = Array.from(Deno.readDirSync(`${directory}/victim`), ({ name }) => name);
+    assert.equal(names.length, 1);
+  }));
+
+Deno.test("stub: versions not started for a month go when a new one is unpacked", () =>
+  withDirectory(async (directory) => {
+    const path = `${directory}/tcpcopy`;
+    const env = { XDG_CACHE_HOME: `${directory}/cache` };
+    await writeFake(path, "old\n");
+    await start([path], env);
+    const old = await unpackedIn(env.XDG_CACHE_HOME);
+    const longAgo = new Date("2020-01-01T00:00:00Z");
+    await Deno.utime(`${old}/tcpcopy.js`, longAgo, longAgo);
+    await writeFake(path, "new\n");
+    await start([path], env);
+    assert.notEqual(await unpackedIn(env.XDG_CACHE_HOME), old);
+  }));
+
 Deno.test("stub: read-only and noexec directories are named in one sentence", () =>
   withDirectory(async (directory) => {
     const path = `${directory}/tcpcopy`;
