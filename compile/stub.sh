@@ -128,7 +128,8 @@ unpack() (
     while read -r old; do
       [ "${old%/*}" = "$base/$program" ] || rm -rf -- "${old%/*}"
     done
-  find "$base" -maxdepth 1 -name 'deno-*-????????????????' -type f -links 1 -exec rm -f -- {} + 2>/dev/null
+  find "$base" -maxdepth 1 -name 'deno-*-????????????????' -type f -links 1 \
+    -exec rm -f -- {} + 2>/dev/null
   exit 0
 )
 
