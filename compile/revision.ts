@@ -1,5 +1,6 @@
 /** Which commit an executable is made from. */
 
+import { commitOfCheckout } from "../src/version.ts";
 import { run } from "./command.ts";
 
 /**
@@ -7,13 +8,13 @@ import { run } from "./command.ts";
  * the commit; "no commit" outside of a checkout.
  */
 export async function revisionOf(root: URL): Promise<string> {
+  const commit = commitOfCheckout(root);
+  if (commit === undefined) return "no commit";
   try {
-    const commit = await run(["git", "rev-parse", "--short=12", "HEAD"], { cwd: root });
-    if (commit.code !== 0) return "no commit";
     const status = await run(["git", "status", "--porcelain"], { cwd: root });
-    return commit.output.trim() + (status.output.trim() === "" ? "" : ", modified");
+    return commit + (status.output.trim() === "" ? "" : ", modified");
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "no commit"; // git is not installed
+    if (error instanceof Deno.errors.NotFound) return commit; // git is not installed
     throw error;
   }
 }

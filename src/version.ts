@@ -12,10 +12,12 @@ export function versionText(): string {
   return commit === undefined ? VERSION : `${VERSION} (${commit})`;
 }
 
-/** The commit checked out here, 12 digits; git's own files are read, see gitrepository-layout(5). */
-function commitOfCheckout(): string | undefined {
-  const read = (path: string) =>
-    Deno.readTextFileSync(new URL(`../.git/${path}`, import.meta.url)).trim();
+/**
+ * The commit checked out in `root`, 12 digits; `undefined` where there is none. Git's own files are
+ * read, see gitrepository-layout(5): no other program is started for it.
+ */
+export function commitOfCheckout(root = new URL("../", import.meta.url)): string | undefined {
+  const read = (path: string) => Deno.readTextFileSync(new URL(`.git/${path}`, root)).trim();
   try {
     const head = read("HEAD");
     const commit = head.startsWith("ref: ") ? commitOf(head.slice(5), read) : head;

@@ -207,12 +207,11 @@ Deno.test("stub: read-only and noexec directories are named in one sentence", ()
   withDirectory(async (directory) => {
     const path = `${directory}/tcpcopy`;
     await writeFake(path);
-    await Deno.mkdir(`${directory}/noexec`);
-    // In mounts of its own: first one directory noexec, then all of /tmp read-only.
-    const script = `mount -t tmpfs -o noexec none ${directory}/noexec &&
-      mount --rbind /tmp /tmp && mount -o remount,bind,ro /tmp && exec "$@"`;
-    const argv = ["unshare", ...await sandboxFlags(), "sh", "-c", script, "sh", "sh", path];
-    const env = { XDG_CACHE_HOME: `${directory}/cache`, TMPDIR: `${directory}/noexec` };
+    // In mounts of its own: the executable and a noexec directory in /run, and /tmp read-only.
+    const script = `mount -t tmpfs none /run && cp "$1" /run/tcpcopy && mkdir /run/noexec &&
+      mount -t tmpfs -o noexec none /run/noexec && mount -t tmpfs -o ro none /tmp && /run/tcpcopy`;
+    const argv = ["unshare", ...await sandboxFlags(), "sh", "-c", script, "sh", path];
+    const env = { XDG_CACHE_HOME: "/tmp/cache", TMPDIR: "/run/noexec" };
     const { code, output, errors } = await start(argv, env);
     assert.equal(output, "");
     assert.equal(code, 1);
