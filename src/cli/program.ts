@@ -8,7 +8,7 @@ import { type Parser, parseSync } from "@optique/core/parser";
 import { option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import { run } from "@optique/run";
-import { VERSION } from "../version.ts";
+import { versionText } from "../version.ts";
 import { UsageError } from "./fatal.ts";
 import {
   formatConfiguration,
@@ -124,7 +124,7 @@ function runParser<T>(
     programName: text.name,
     args,
     help: { option: { names: ["-h", "--help"] } },
-    version: { value: `${text.name} ${VERSION}`, option: { names: ["-v", "--version"] } },
+    version: { value: `${text.name} ${versionText()}`, option: { names: ["-v", "--version"] } },
     completion: { option: true },
     aboveError: "none",
     stderr: (lines) => console.error(toOneLine(text.name, lines, path)),
