@@ -9,6 +9,8 @@
  */
 
 // wire: bytes
+export * from "./src/wire/capture_format.ts";
+export * from "./src/wire/capture_reader.ts";
 export * from "./src/wire/checksum.ts";
 export * from "./src/wire/ethernet.ts";
 export * from "./src/wire/ipv4.ts";
@@ -22,6 +24,7 @@ export * from "./src/wire/sequence.ts";
 export * from "./src/wire/tcp.ts";
 export * from "./src/wire/tcp_flags.ts";
 export * from "./src/wire/tcp_options.ts";
+export * from "./src/wire/tunnel_headers.ts";
 
 // session: the simulated clients
 export { DEFAULT_SESSION_CONFIG, type SessionConfig } from "./src/session/config.ts";
@@ -37,6 +40,7 @@ export { type Transfer, TransferMap } from "./src/session/transfer.ts";
 
 // tunnel: the protocol between tcpcopy and intercept
 export * from "./src/tunnel/codec.ts";
+export { DEFAULT_TUNNEL_FORM, type TunnelForm } from "./src/tunnel/form.ts";
 export { TunnelClient, type TunnelClientOptions } from "./src/tunnel/client.ts";
 export { TunnelServer, type TunnelServerOptions } from "./src/tunnel/server.ts";
 
@@ -46,9 +50,12 @@ export { TimerWheel } from "./src/loop/timer_wheel.ts";
 export type { CaptureSource, CaptureStats, PacketHandler } from "./src/capture/source.ts";
 export { PcapDeviceCapture, type PcapDeviceOptions } from "./src/capture/pcap_device.ts";
 export { CaptureFileError, PcapFileReader } from "./src/capture/pcap_file.ts";
+export { openRecording, Recording } from "./src/capture/recording.ts";
+export { Next, type RecordedPackets } from "./src/capture/recorded_packets.ts";
 export { RawSocketCapture, type RawSocketCaptureOptions } from "./src/capture/raw_socket.ts";
 export { RingCapture, type RingDestinations, type RingDevice } from "./src/capture/ring.ts";
 export { LinkInjector, type LinkInjectorOptions } from "./src/inject/link.ts";
+export { PcapInjector, type PcapInjectorOptions } from "./src/inject/pcap.ts";
 export { RawIpInjector, type RawIpInjectorOptions } from "./src/inject/raw_ip.ts";
 export { SystemError } from "./ffi/errno.ts";
 
@@ -59,5 +66,6 @@ export { makePart } from "./src/tcpcopy/make_part.ts";
 export type { FileSource } from "./src/tcpcopy/file_part.ts";
 export type { LiveSource } from "./src/tcpcopy/live_part.ts";
 export type { Part, PartSetup, PartStatus } from "./src/tcpcopy/part.ts";
+export { Watch } from "./src/tcpcopy/watch.ts";
 export { runOffline } from "./src/tcpcopy/offline.ts";
 export { runOnline } from "./src/tcpcopy/online.ts";

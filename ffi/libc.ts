@@ -31,6 +31,10 @@ const SYMBOLS = {
   /** int *__errno_location(void) */
   __errno_location: { parameters: [], result: "pointer" },
 
+  /** int open(const char *pathname, int flags), for files that exist */
+  open: { parameters: ["buffer", /* pathname */ "i32" /* flags */], result: "i32" },
+  /** int dup2(int oldfd, int newfd) */
+  dup2: { parameters: ["i32", /* oldfd */ "i32" /* newfd */], result: "i32" },
   /** int close(int fd) */
   close: { parameters: ["i32" /* fd */], result: "i32" },
   /** int fcntl(int fd, int cmd, int arg) */

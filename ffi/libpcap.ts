@@ -8,11 +8,6 @@
 const SYMBOLS = {
   /** pcap_t *pcap_create(const char *source, char *errbuf) */
   pcap_create: { parameters: ["buffer", /* source */ "usize" /* errbuf */], result: "pointer" },
-  /** pcap_t *pcap_open_offline_with_tstamp_precision(const char *, u_int, char *) */
-  pcap_open_offline_with_tstamp_precision: {
-    parameters: ["buffer", /* fname */ "u32", /* precision */ "usize" /* errbuf */],
-    result: "pointer",
-  },
   /** pcap_t *pcap_open_dead(int linktype, int snaplen) */
   pcap_open_dead: { parameters: ["i32", /* linktype */ "i32" /* snaplen */], result: "pointer" },
   /** int pcap_set_snaplen(pcap_t *p, int snaplen) */
@@ -65,6 +60,11 @@ const SYMBOLS = {
   /** int pcap_next_ex(pcap_t *p, struct pcap_pkthdr **pkt_header, const u_char **pkt_data) */
   pcap_next_ex: {
     parameters: ["pointer", /* p */ "usize", /* pkt_header */ "usize" /* pkt_data */],
+    result: "i32",
+  },
+  /** int pcap_inject(pcap_t *p, const void *buf, size_t size) */
+  pcap_inject: {
+    parameters: ["pointer", /* p */ "usize", /* buf */ "usize" /* size */],
     result: "i32",
   },
   /** int pcap_stats(pcap_t *p, struct pcap_stat *ps) */

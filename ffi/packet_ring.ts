@@ -38,12 +38,14 @@ export const ARPHRD_LOOPBACK = 772;
 const AF_PACKET = 17;
 const SOCK_DGRAM = 2;
 const SOL_PACKET = 263;
+const PACKET_ADD_MEMBERSHIP = 1;
 const PACKET_RX_RING = 5;
 const PACKET_STATISTICS = 6;
 const PACKET_VERSION = 10;
 const PACKET_FANOUT = 18;
 const PACKET_IGNORE_OUTGOING = 23;
 const PACKET_FANOUT_HASH = 0;
+const PACKET_MR_PROMISC = 1;
 const TPACKET_V2 = 1;
 const TP_STATUS_KERNEL = 0;
 const TP_STATUS_USER = 1;
@@ -215,6 +217,8 @@ export class PacketRing {
     protocol: number;
     /** From `deviceIndex`; 0 for all devices. */
     interfaceIndex: number;
+    /** Whether the device also hands over what is addressed to other hosts. */
+    promiscuous?: boolean;
     /** Its results are how many bytes are kept. */
     filter: readonly FilterInstruction[];
     /** Shares the packets, by connection, with the other sockets of this group, 0..65535. */
@@ -224,6 +228,9 @@ export class PacketRing {
     // Kept out by the kernel since 4.20; before, the filter has to do it.
     trySetOption(this.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
     bindTo(this.fd, options.protocol, options.interfaceIndex, what);
+    if (options.promiscuous && options.interfaceIndex !== 0) {
+      this.#beginPromiscuous(options.interfaceIndex);
+    }
     if (options.fanoutGroup !== undefined) {
       const value = (PACKET_FANOUT_HASH << 16) | options.fanoutGroup;
       const result = trySetOption(this.fd, SOL_PACKET, PACKET_FANOUT, value);
@@ -320,6 +327,18 @@ export class PacketRing {
     // Leaves the views with length 0. The mapping keeps the socket alive: it goes with it.
     this.bytes.buffer.transfer();
     libc().munmap(this.#base, BigInt(this.sizeBytes));
+  }
+
+  /** Lasts as long as the socket. */
+  #beginPromiscuous(interfaceIndex: number): void {
+    // struct packet_mreq: interface 4, type 2, length of the address 2, address 8.
+    const { view, base } = scratch();
+    for (let at = 0; at < 16; at += 4) view.setUint32(at, 0);
+    view.setInt32(0, interfaceIndex, true);
+    view.setUint16(4, PACKET_MR_PROMISC, true);
+    if (libc().setsockopt(this.fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, base, 16) < 0) {
+      throw new SystemError(`${this.#what}: promiscuous mode`, "setsockopt", lastErrno());
+    }
   }
 
   #allocate(blocks: number): void {

@@ -1,5 +1,5 @@
 /**
- * One capture opened through libpcap, live or from a file: its memory, its packets, its errors.
+ * One capture opened through libpcap: its memory, its packets, its errors.
  *
  * Packets are copied, one at a time, into the handle's own memory: libpcap's pointers are only good
  * until the next call, and viewing a new address from JavaScript would cost more than the copy.
@@ -8,15 +8,13 @@
  */
 
 import { Arena } from "./arena.ts";
-import { type Libc, libc } from "./libc.ts";
+import { lastErrno, type Libc, libc } from "./libc.ts";
 import { cText, type Libpcap, readText } from "./libpcap.ts";
 import { type FilterInstruction, trySetOption } from "./socket.ts";
 
-/** Results of `next`: a packet, none now, an error, the end of the file. */
+/** Results of `next`: a packet, none now; an error is below. */
 export const PCAP_PACKET = 1;
 export const PCAP_NONE = 0;
-export const PCAP_ERROR = -1;
-export const PCAP_END = -2;
 
 /** Results of `activate` that have a sentence of their own. */
 export const PCAP_ERROR_NO_SUCH_DEVICE = -5;
@@ -31,7 +29,6 @@ export type PcapDirection = typeof PcapDirection[keyof typeof PcapDirection];
 const SOL_PACKET = 263;
 const PACKET_IGNORE_OUTGOING = 23;
 const PCAP_ERRBUF_SIZE = 256;
-const PCAP_TSTAMP_PRECISION_MICRO = 0;
 const PCAP_NETMASK_UNKNOWN = 0xffff_ffff;
 
 /** Small structures at the beginning of the handle's memory. */
@@ -184,20 +181,6 @@ export class PcapHandle {
     return PcapHandle.#open(lib, (errbuf) => lib.pcap_create(name, errbuf));
   }
 
-  /**
-   * Opens a capture file; time stamps come in µs, whatever the file has. "-" is standard input.
-   *
-   * @throws PcapOpenError
-   */
-  static openFile(lib: Libpcap, path: string): PcapHandle {
-    const name = cText(path);
-    return PcapHandle.#open(
-      lib,
-      (errbuf) =>
-        lib.pcap_open_offline_with_tstamp_precision(name, PCAP_TSTAMP_PRECISION_MICRO, errbuf),
-    );
-  }
-
   /** The link type: a DLT_ value. */
   get linkType(): number {
     return this.#lib.pcap_datalink(this.#pcap);
@@ -281,7 +264,7 @@ export class PcapHandle {
     return this.view.getUint32(STATS + 4, true);
   }
 
-  /** Brings the next packet into the handle's memory; one of PCAP_PACKET, NONE, ERROR, END. */
+  /** Brings the next packet into the handle's memory; PCAP_PACKET, PCAP_NONE, or below 0: see `errorText`. */
   next(): number {
     const result = this.#lib.pcap_next_ex(
       this.#pcap,
@@ -291,8 +274,7 @@ export class PcapHandle {
     if (result !== PCAP_PACKET) return result;
     const view = this.view;
     this.#c.memcpy(this.#headerAddress, this.#pointers[0], HEADER_BYTES);
-    // libpcap takes a file's 32-bit seconds for signed and would put 2038 before 1970.
-    const upper = Math.max(0, view.getInt32(HEADER + 4, true));
+    const upper = view.getInt32(HEADER + 4, true);
     const seconds = view.getUint32(HEADER, true) + upper * 0x1_0000_0000;
     this.timestampUs = seconds * 1_000_000 + view.getInt32(HEADER + 8, true);
     this.originalLength = view.getUint32(HEADER + 20, true);
@@ -300,6 +282,17 @@ export class PcapHandle {
     this.capturedLength = captured;
     this.#c.memcpy(this.#packetAddress, this.#pointers[1], captured);
     return PCAP_PACKET;
+  }
+
+  /**
+   * Sends a frame that begins with the device's link header.
+   *
+   * @param address of native memory
+   * @returns 0, or the negative error number
+   */
+  inject(address: bigint, sizeBytes: number): number {
+    if (this.#lib.pcap_inject(this.#pcap, address, BigInt(sizeBytes)) >= 0) return 0;
+    return -lastErrno();
   }
 
   /** Gives the capture and the memory back; a second call does nothing. */

@@ -201,7 +201,7 @@ function failure(device: string, text: string): Error {
 }
 
 /** One sentence for a device that cannot be opened. */
-function activationError(
+export function activationError(
   device: string,
   status: number,
   handle: PcapHandle,

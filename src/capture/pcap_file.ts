@@ -1,13 +1,17 @@
 /**
- * Reads capture files (pcap and pcapng, µs and ns) through libpcap. May touch `ffi`.
+ * Reads capture files: pcap (µs and ns, both byte orders) and pcapng. Touches files, not `ffi`.
  *
  * A cursor, not a source: the caller paces the packets. What always holds: every packet before a
  * defect in the file is delivered intact; the defect itself is reported, never taken for the end.
  */
 
-import { libpcap } from "../../ffi/libpcap.ts";
-import { PCAP_END, PCAP_PACKET, PcapHandle, PcapOpenError } from "../../ffi/pcap_handle.ts";
-import { filterRefused } from "./bpf.ts";
+import { CaptureFormatError } from "../wire/capture_format.ts";
+import { CaptureReader } from "../wire/capture_reader.ts";
+import { type ByteStream, ByteStreamError, PlainFile } from "./byte_stream.ts";
+import { Next, type RecordedPackets } from "./recorded_packets.ts";
+
+/** How much is read at a time. */
+const READ_BYTES = 1 << 16;
 
 /** A capture file that cannot be opened, or cannot be read to its end. */
 export class CaptureFileError extends Error {
@@ -24,16 +28,146 @@ export class CaptureFileError extends Error {
   }
 }
 
-/** How a capture file is read. */
-export interface PcapFileOptions {
-  /** Only packets that match this expression (pcap-filter(7)). */
-  filter?: string;
-  /** The libpcap to use instead of the system's. */
-  libpcapPath?: string;
+/** The packets of one capture file, from whatever its bytes come from. */
+export class RecordedFile implements RecordedPackets {
+  /** As the user named it. */
+  readonly name: string;
+  readonly #stream: ByteStream;
+  #reader = new CaptureReader();
+
+  private constructor(name: string, stream: ByteStream) {
+    this.name = name;
+    this.#stream = stream;
+  }
+
+  /** @throws CaptureFileError when the bytes cannot be had */
+  static open(name: string, open: () => ByteStream): RecordedFile {
+    try {
+      return new RecordedFile(name, open());
+    } catch (error) {
+      if (!(error instanceof ByteStreamError)) throw error;
+      throw new CaptureFileError(
+        `The capture file ${name} cannot be read (${error.message}).`,
+        0,
+        false,
+      );
+    }
+  }
+
+  get linkType(): number {
+    return this.#reader.packet.linkType;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#reader.bytes;
+  }
+
+  get view(): DataView {
+    return this.#reader.view;
+  }
+
+  get offset(): number {
+    return this.#reader.packet.offset;
+  }
+
+  get capturedLength(): number {
+    return this.#reader.packet.capturedLength;
+  }
+
+  get originalLength(): number {
+    return this.#reader.packet.originalLength;
+  }
+
+  get timestampUs(): number {
+    return this.#reader.packet.timestampUs;
+  }
+
+  /** How many packets were read since the beginning or the last `rewind`. */
+  get packetsRead(): number {
+    return this.#reader.packetsRead;
+  }
+
+  /** Whether `rewind` works. */
+  get isRewindable(): boolean {
+    return this.#stream.isRewindable;
+  }
+
+  /** @throws CaptureFileError when the file is cut short or broken from here on */
+  next(): Next {
+    const reader = this.#reader;
+    try {
+      while (!reader.next()) {
+        const count = this.#stream.read(reader.room(READ_BYTES));
+        if (count < 0) return Next.Wait;
+        if (count === 0) {
+          if (!reader.isBetweenRecords) throw this.#cutShort();
+          return Next.End;
+        }
+        reader.fill(count);
+      }
+      return Next.Packet;
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  /**
+   * Goes back to the first packet.
+   *
+   * @throws CaptureFileError when the bytes cannot be had a second time
+   */
+  rewind(): void {
+    try {
+      this.#stream.rewind();
+    } catch (error) {
+      throw this.#explain(error);
+    }
+    this.#reader = new CaptureReader();
+  }
+
+  /** Gives the file back; a second call does nothing. */
+  close(): void {
+    this.#stream.close();
+  }
+
+  #cutShort(): CaptureFileError {
+    const { packetsRead } = this.#reader;
+    return new CaptureFileError(
+      this.#reader.isEmpty
+        ? `The capture file ${this.name} is empty: expected a pcap or pcapng file, as tcpdump -w ` +
+          "writes it."
+        : `The capture file ${this.name} ends in the middle of a packet after ${packetsRead} ` +
+          "packets (truncated): the packets before are intact, what follows cannot be read.",
+      packetsRead,
+      true,
+    );
+  }
+
+  #explain(error: unknown): unknown {
+    const { packetsRead, isEmpty } = this.#reader;
+    if (error instanceof CaptureFormatError) {
+      return new CaptureFileError(
+        packetsRead === 0
+          ? `The capture file ${this.name} cannot be read (${error.message}): expected a pcap or ` +
+            "pcapng file, as tcpdump -w writes it, as it is or compressed with gzip or zstd."
+          : `The capture file ${this.name} is broken after ${packetsRead} packets ` +
+            `(${error.message}): the packets before are intact, what follows cannot be read.`,
+        packetsRead,
+        false,
+      );
+    }
+    if (!(error instanceof ByteStreamError)) return error;
+    const where = packetsRead === 0 && isEmpty ? "" : ` after ${packetsRead} packets`;
+    return new CaptureFileError(
+      `The capture file ${this.name} cannot be read${where} (${error.message}).`,
+      packetsRead,
+      error.truncated,
+    );
+  }
 }
 
 /**
- * A capture file, packet by packet.
+ * A capture file on disk that is not compressed, packet by packet. For more, see `openRecording`.
  *
  * ```ts
  * using file = new PcapFileReader("requests.pcap");
@@ -42,143 +176,83 @@ export interface PcapFileOptions {
  */
 export class PcapFileReader implements Disposable {
   readonly path: string;
-  readonly #options: PcapFileOptions;
-  #handle: PcapHandle;
-  #linkType: number;
-  #packetsRead = 0;
+  readonly #file: RecordedFile;
   #closed = false;
 
-  /**
-   * @param path the file; "-" is standard input
-   * @throws CaptureFileError when it cannot be opened or is no capture file; Error for a filter that
-   * does not compile, or without libpcap
-   */
-  constructor(path: string, options: PcapFileOptions = {}) {
+  /** @throws CaptureFileError when the file cannot be opened */
+  constructor(path: string) {
     this.path = path;
-    this.#options = options;
-    this.#handle = open(path, options);
-    this.#linkType = this.#handle.linkType;
+    this.#file = RecordedFile.open(path, () => new PlainFile(path));
   }
 
-  /** What stands in front of the IP header: one of the values of `LinkType`. */
+  /** What stands in front of the current packet's IP header: one of the values of `LinkType`. */
   get linkType(): number {
-    return this.#linkType;
+    return this.#file.linkType;
   }
 
   /** Memory with the current packet at `offset`; valid until `next`, `rewind` or `close`. */
   get bytes(): Uint8Array {
-    return this.#handle.bytes;
+    return this.#file.bytes;
   }
 
   /** The same memory as `bytes`. */
   get view(): DataView {
-    return this.#handle.view;
+    return this.#file.view;
   }
 
   /** Where the current packet begins. */
   get offset(): number {
-    return this.#handle.offset;
+    return this.#file.offset;
   }
 
   /** How many bytes of the current packet the file has. */
   get capturedLength(): number {
-    return this.#handle.capturedLength;
+    return this.#file.capturedLength;
   }
 
   /** How many bytes the current packet had on the wire. */
   get originalLength(): number {
-    return this.#handle.originalLength;
+    return this.#file.originalLength;
   }
 
   /** When the current packet was captured, in µs since 1970; ns are cut off. */
   get timestampUs(): number {
-    return this.#handle.timestampUs;
+    return this.#file.timestampUs;
   }
 
   /** How many packets were read since the beginning or the last `rewind`. */
   get packetsRead(): number {
-    return this.#packetsRead;
+    return this.#file.packetsRead;
   }
 
   /**
    * Reads the next packet into the fields of this object.
    *
    * @returns false at the end of the file
-   * @throws CaptureFileError when the file is cut short or broken from here on
+   * @throws CaptureFileError when the file is no capture file, or is cut short or broken from here on
    */
   next(): boolean {
-    if (this.#closed) throw new Error(`The capture file ${this.path} was closed.`);
-    const result = this.#handle.next();
-    if (result === PCAP_PACKET) {
-      this.#packetsRead++;
-      return true;
-    }
-    if (result === PCAP_END) return false;
-    throw this.#defect(this.#handle.errorText);
+    this.#assertOpen();
+    return this.#file.next() === Next.Packet;
   }
 
-  /**
-   * Goes back to the first packet.
-   *
-   * @throws CaptureFileError when the file can no longer be opened, or is standard input
-   */
+  /** Goes back to the first packet. */
   rewind(): void {
-    if (this.#closed) throw new Error(`The capture file ${this.path} was closed.`);
-    if (this.path === "-") {
-      throw new CaptureFileError(
-        "Standard input cannot be read a second time: save the capture to a file first.",
-        this.#packetsRead,
-        false,
-      );
-    }
-    const handle = open(this.path, this.#options);
-    this.#handle.close();
-    this.#handle = handle;
-    this.#linkType = handle.linkType;
-    this.#packetsRead = 0;
+    this.#assertOpen();
+    this.#file.rewind();
   }
 
   /** Gives the file and the memory back; a second call does nothing. */
   close(): void {
-    if (this.#closed) return;
     this.#closed = true;
-    this.#handle.close();
+    this.#file.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 
-  #defect(text: string): CaptureFileError {
-    const truncated = text.startsWith("truncated dump file");
-    const what = truncated ? "ends in the middle of a packet" : "is broken";
-    return new CaptureFileError(
-      `The capture file ${this.path} ${what} after ${this.#packetsRead} packets (${text}): ` +
-        "the packets before are intact, what follows cannot be read.",
-      this.#packetsRead,
-      truncated,
-    );
+  #assertOpen(): void {
+    if (this.#closed) throw new Error(`The capture file ${this.path} was closed.`);
   }
-}
-
-function open(path: string, options: PcapFileOptions): PcapHandle {
-  let handle: PcapHandle;
-  try {
-    handle = PcapHandle.openFile(libpcap(options.libpcapPath), path);
-  } catch (error) {
-    if (!(error instanceof PcapOpenError)) throw error;
-    throw new CaptureFileError(
-      `The capture file ${path} cannot be read (${error.message}): ` +
-        "expected a pcap or pcapng file, as tcpdump -w writes it.",
-      0,
-      error.message.startsWith("truncated dump file"),
-    );
-  }
-  const filter = options.filter ?? "";
-  if (filter !== "" && !handle.setFilter(filter)) {
-    const text = handle.errorText;
-    handle.close();
-    throw filterRefused(filter, text);
-  }
-  return handle;
 }

@@ -84,6 +84,8 @@ export interface RingDevice extends SharingOptions {
   device: string;
   /** Only packets that match this expression (pcap-filter(7)). Default: all. */
   filter?: string;
+  /** Also take packets addressed to other hosts, for mirror ports; not on "any". Default false. */
+  promiscuous?: boolean;
   /** Bytes to keep of each packet, link header included. Default: all. */
   snapLength?: number;
   /** The libpcap to compile the filter with instead of the system's. */
@@ -142,7 +144,8 @@ export class RingCapture implements CaptureSource {
    * not compile, or without libpcap; SystemError ENOMEM when there is no such memory
    */
   static onDevice(options: RingDevice): RingCapture {
-    const { device, filter = "", snapLength = LARGEST_BYTES } = options;
+    const { device, filter = "" } = options;
+    const snapLength = Math.min(options.snapLength ?? LARGEST_BYTES, LARGEST_BYTES);
     const what = `capture device "${device}"`;
     const interfaceIndex = device === "any" ? 0 : deviceIndex(device);
     if (interfaceIndex === 0 && device !== "any") {
@@ -158,6 +161,7 @@ export class RingCapture implements CaptureSource {
       // All that passes a device of its own; on "any" a packet would be seen on each layer.
       protocol: hasEthernet ? ETH_P_ALL : ETH_P_IP,
       interfaceIndex,
+      promiscuous: options.promiscuous,
       snapLength,
       filter: (lengths) => incomingFilter(program, lengths, options.partition),
     }, options);
@@ -259,6 +263,7 @@ interface SocketPlan {
   linkType: number;
   protocol: number;
   interfaceIndex: number;
+  promiscuous?: boolean;
   snapLength: number;
   filter(lengths: LengthRange): FilterInstruction[];
 }
@@ -275,8 +280,9 @@ function openRings(plan: SocketPlan, options: SharingOptions): PacketRing[] {
       ? undefined
       : options.fanout.group + rings.length;
     rings.push(ring);
-    const { protocol, interfaceIndex } = plan;
-    ring.open({ protocol, interfaceIndex, filter: plan.filter(lengths), fanoutGroup });
+    const { protocol, interfaceIndex, promiscuous } = plan;
+    const filter = plan.filter(lengths);
+    ring.open({ protocol, interfaceIndex, promiscuous, filter, fanoutGroup });
   };
   try {
     if (plan.snapLength <= SHORT_SNAP_BYTES) {

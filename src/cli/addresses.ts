@@ -38,7 +38,8 @@ function assertUnicast(address: number, where: string): void {
 const TRANSFER_FORM = "[onlineIP:]onlinePort-targetIP:targetPort, for example 80-192.0.2.10:8080";
 
 /**
- * Reads the pairs of `-x`: `[onlineIP:]onlinePort-targetIP:targetPort`, separated by commas.
+ * Reads the pairs of `-x`: `[onlineIP:]onlinePort-targetIP:targetPort`, separated by commas. Each side
+ * may have "@" and a hardware address at its end: of the device packets leave by, and of the next hop.
  *
  * @throws UsageError for anything else
  */
@@ -46,20 +47,23 @@ export function parseTransfers(text: string): Transfer[] {
   const transfers: Transfer[] = [];
   for (const pair of splitList(text, "-x", TRANSFER_FORM)) {
     const where = `-x ${pair}`;
-    const sides = pair.split("-");
-    if (sides.length !== 2) {
-      throw new UsageError(`${where}: expected ${TRANSFER_FORM}`);
-    }
-    const online = sides[0].split(":");
-    const target = sides[1].split(":");
+    // A hardware address on the right may have dashes of its own.
+    const sides = /^([^-]*)-([^@]*(?:@.*)?)$/.exec(pair);
+    if (sides === null) throw new UsageError(`${where}: expected ${TRANSFER_FORM}`);
+    const [onlineText, sourceMac] = splitHardwareAddress(sides[1], where);
+    const [targetText, targetMac] = splitHardwareAddress(sides[2], where);
+    const online = onlineText.split(":");
+    const target = targetText.split(":");
     if (online.length > 2 || target.length !== 2) {
       throw new UsageError(`${where}: expected ${TRANSFER_FORM}`);
     }
-    const transfer = {
+    const transfer: Transfer = {
       onlineAddress: online.length === 2 ? parseAddress(online[0], where) : undefined,
       onlinePort: parsePort(online[online.length - 1], where),
       targetAddress: parseAddress(target[0], where),
       targetPort: parsePort(target[1], where),
+      ...(sourceMac !== undefined && { sourceMac }),
+      ...(targetMac !== undefined && { targetMac }),
     };
     if (transfer.onlineAddress !== undefined) assertUnicast(transfer.onlineAddress, where);
     assertUnicast(transfer.targetAddress, where);
@@ -67,9 +71,35 @@ export function parseTransfers(text: string): Transfer[] {
       transfer.onlineAddress === transfer.targetAddress &&
       transfer.onlinePort === transfer.targetPort
     ) throw new UsageError(`${where}: online and target server are the same`);
+    if (transfers.some((other) => isSame(other, transfer))) {
+      throw new UsageError(`${where}: this pair is named twice; to send everything twice use -n 2`);
+    }
     transfers.push(transfer);
   }
   return transfers;
+}
+
+function isSame(one: Transfer, other: Transfer): boolean {
+  return one.onlineAddress === other.onlineAddress && one.onlinePort === other.onlinePort &&
+    one.targetAddress === other.targetAddress && one.targetPort === other.targetPort;
+}
+
+/** Takes "…@hardware address" apart; the address is optional. */
+function splitHardwareAddress(text: string, where: string): [string, Uint8Array | undefined] {
+  const at = text.indexOf("@");
+  if (at < 0) return [text, undefined];
+  const address = text.slice(at + 1);
+  if (!/^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$/i.test(address)) {
+    throw new UsageError(
+      `${where}: expected a hardware address such as 02:00:00:00:00:01 behind @, got "${address}"`,
+    );
+  }
+  const mac = Uint8Array.from(address.split(/[:-]/), (byte) => parseInt(byte, 16));
+  // The lowest bit of the first byte: a group of stations, broadcast among them.
+  if ((mac[0] & 1) !== 0 || mac.every((byte) => byte === 0)) {
+    throw new UsageError(`${where}: ${address} is not the hardware address of one station`);
+  }
+  return [text.slice(0, at), mac];
 }
 
 const CLIENT_FORM =

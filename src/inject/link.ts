@@ -21,7 +21,13 @@ import { openFrameSocket, SOCKADDR_LL_BYTES, writeSockaddrLl } from "../../ffi/p
 import { closeFd } from "../../ffi/socket.ts";
 import { ETHERNET_HEADER_BYTES, EtherType, writeEthernetHeader } from "../wire/ethernet.ts";
 import { formatIpv4 } from "../wire/ipv4.ts";
-import { formatMac, type NextHop, NextHopResolver, type NoNextHop } from "./next_hop.ts";
+import {
+  formatMac,
+  type KnownWay,
+  type NextHop,
+  NextHopResolver,
+  type NoNextHop,
+} from "./next_hop.ts";
 import { type InjectStats, RawIpInjector, type RawIpInjectorOptions } from "./raw_ip.ts";
 
 /** Room for the Ethernet header that keeps packets at multiples of 16. */
@@ -42,10 +48,18 @@ const PATIENCE_MS = 2_000;
 /** Failures further apart than this have nothing to do with each other. */
 const FORGET_MS = 5_000;
 
+/** Six bytes each; what is left out is looked up. */
+export interface HardwareAddresses {
+  source?: Uint8Array;
+  destination?: Uint8Array;
+}
+
 /** What a `LinkInjector` is made from. */
 export interface LinkInjectorOptions extends RawIpInjectorOptions {
   /** Whether frames pass the device's queueing discipline by (PACKET_QDISC_BYPASS). Default false. */
   bypassQdisc?: boolean;
+  /** Hardware addresses that are given instead of looked up, by target address (int32). */
+  hardwareAddresses?: ReadonlyMap<number, HardwareAddresses>;
   /** Told once how the packets to a target leave, and when that changes. */
   onNotice?: (text: string, isTrouble: boolean) => void;
 }
@@ -75,6 +89,8 @@ class Target {
     readonly address: number,
     /** Where its struct sockaddr_ll stands. */
     readonly sockaddrOffset: number,
+    /** What need not be looked up. */
+    readonly known: KnownWay,
   ) {}
 
   /** Takes the kernel's answer; returns what is worth telling about it. */
@@ -127,6 +143,8 @@ class Target {
 export class LinkInjector extends RawIpInjector {
   readonly #fd: number;
   readonly #resolver: NextHopResolver;
+  readonly #device: number | undefined;
+  readonly #hardwareAddresses: ReadonlyMap<number, HardwareAddresses>;
   readonly #onNotice: (text: string, isTrouble: boolean) => void;
   /** The frames' messages and the targets' struct sockaddr_ll. */
   readonly #structures: Arena;
@@ -147,6 +165,8 @@ export class LinkInjector extends RawIpInjector {
   /** @throws SystemError, EPERM without root or CAP_NET_RAW */
   constructor(options: LinkInjectorOptions = {}) {
     super(options, HEADROOM_BYTES);
+    this.#device = options.device;
+    this.#hardwareAddresses = options.hardwareAddresses ?? new Map();
     this.#onNotice = options.onNotice ?? (() => {});
     try {
       this.#resolver = new NextHopResolver();
@@ -204,7 +224,7 @@ export class LinkInjector extends RawIpInjector {
       while (packets < count && !this.#prepareFrame(first + packets, nowMs)) packets++;
       return super.transmit(first, packets);
     }
-    const result = this.#frameMessages.send(this.#fd, first, frames);
+    const result = this.sendFrames(first, frames);
     if (result > 0) {
       this.#frames += result;
       return result;
@@ -214,6 +234,25 @@ export class LinkInjector extends RawIpInjector {
     this.#doubt(first, nowMs);
     if (result === -Errno.EAGAIN || result === -Errno.ENOBUFS) return result;
     return super.transmit(first, 1);
+  }
+
+  /**
+   * Sends finished frames from slot `first` on, at most `count`.
+   *
+   * @returns how many left (1 or more); or, when the first one failed, its negative error number
+   */
+  protected sendFrames(first: number, count: number): number {
+    return this.#frameMessages.send(this.#fd, first, count);
+  }
+
+  /** Where a slot's frame begins in the packets' memory. */
+  protected frameOffset(slot: number): number {
+    return this.#offsets[slot] - ETHERNET_HEADER_BYTES;
+  }
+
+  /** Length of a slot's frame. */
+  protected frameBytes(slot: number): number {
+    return this.#lengths[slot] + ETHERNET_HEADER_BYTES;
   }
 
   /** Writes the Ethernet header and the destination of a slot's frame; false: it goes by raw IP. */
@@ -241,7 +280,13 @@ export class LinkInjector extends RawIpInjector {
     if (target === undefined) {
       if (this.#targets.size === MAX_TARGETS) return null;
       const sockaddrOffset = this.#sockaddrs + this.#targets.size * SOCKADDR_STRIDE;
-      target = new Target(word, this.view.getInt32(offset), sockaddrOffset);
+      const address = this.view.getInt32(offset);
+      const given = this.#hardwareAddresses.get(address);
+      target = new Target(word, address, sockaddrOffset, {
+        device: this.#device,
+        sourceMac: given?.source,
+        destinationMac: given?.destination,
+      });
       this.#targets.set(word, target);
     }
     this.#lastTarget = target;
@@ -249,7 +294,7 @@ export class LinkInjector extends RawIpInjector {
   }
 
   #look(target: Target, nowMs: number): void {
-    const answer = this.#resolver.resolve(target.address);
+    const answer = this.#resolver.resolve(target.address, target.known);
     const notice = target.onAnswer(answer, nowMs);
     if (answer.kind === "frame") {
       const { view } = this.#structures;

@@ -34,6 +34,15 @@ export interface NextHop {
   destinationMac: Uint8Array;
 }
 
+/** What is known of the way already, and need not be looked up. */
+export interface KnownWay {
+  /** Index of the device the frames are to leave by, whatever the routing table says. */
+  device?: number;
+  /** Six bytes each. */
+  sourceMac?: Uint8Array;
+  destinationMac?: Uint8Array;
+}
+
 /** Why there is none. */
 export interface NoNextHop {
   kind: "none";
@@ -118,10 +127,11 @@ export class NextHopResolver {
    * Asks the kernel, which takes some 40 µs.
    *
    * @param target IPv4 address, int32
+   * @param known parts of the answer that are given
    */
-  resolve(target: number): NextHop | NoNextHop {
+  resolve(target: number, known: KnownWay = {}): NextHop | NoNextHop {
     try {
-      return this.#look(target);
+      return this.#look(target, known);
     } catch (error) {
       // The kernel is short of memory, say: no frames now, and the next look may work.
       if (error instanceof SystemError) return none(error.message, false);
@@ -129,19 +139,23 @@ export class NextHopResolver {
     }
   }
 
-  #look(target: number): NextHop | NoNextHop {
-    const route = this.#route(target);
+  #look(target: number, known: KnownWay): NextHop | NoNextHop {
+    const { sourceMac, destinationMac } = known;
+    // Where everything is given, the host may have no address of its own on that network.
+    const route = known.device !== undefined && destinationMac !== undefined
+      ? { device: known.device, neighbour: target, mtuBytes: Infinity }
+      : this.#route(target, known.device);
     if ("kind" in route) return route;
     const device = this.#device(route.device);
     if ("kind" in device) return device;
-    const neighbour = this.#neighbour(route, device.name);
+    const neighbour = destinationMac ?? this.#neighbour(route, device.name);
     if ("kind" in neighbour) return neighbour;
     return {
       kind: "frame",
       device: route.device,
       deviceName: device.name,
       mtuBytes: Math.min(route.mtuBytes, device.mtuBytes),
-      sourceMac: device.mac,
+      sourceMac: sourceMac ?? device.mac,
       destinationMac: neighbour,
     };
   }
@@ -150,13 +164,16 @@ export class NextHopResolver {
     this.#netlink.close();
   }
 
-  #route(target: number): Route | NoNextHop {
+  #route(target: number, device: number | undefined): Route | NoNextHop {
     let answer: Route | NoNextHop = none("the kernel gives no route", false);
     const result = this.#netlink.ask(RTM_GETROUTE, 0, (view, at) => {
       view.setUint8(at, AF_INET);
       view.setUint8(at + 1, 32);
       view.setInt32(at + RTMSG_BYTES + 4, target);
-      return writeAttribute(view, at + RTMSG_BYTES, RTA_DST, 4);
+      const end = writeAttribute(view, at + RTMSG_BYTES, RTA_DST, 4);
+      if (device === undefined) return end;
+      view.setInt32(end + 4, device, true);
+      return writeAttribute(view, end, RTA_OIF, 4);
     }, (view, at, end) => {
       answer = readRoute(view, at, end, target);
     });

@@ -20,6 +20,7 @@ import {
   DROP_ALL_FILTER,
   IPPROTO_RAW,
   openSocket,
+  setOption,
   setSendBuffer,
   SOCK_RAW,
 } from "../../ffi/socket.ts";
@@ -27,6 +28,9 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import type { PacketSink } from "../session/sink.ts";
 import { IPV4_HEADER_BYTES } from "../wire/ipv4.ts";
 
+const SOL_SOCKET = 1;
+/** Since Linux 5.1. */
+const SO_BINDTOIFINDEX = 62;
 const IPV4_DESTINATION = 16;
 const MAX_PACKET_BYTES = 65_535;
 /** Packets begin at multiples of this, so that checksums run over aligned words. */
@@ -44,6 +48,8 @@ export interface RawIpInjectorOptions {
   queueBytes?: number;
   /** Send buffer of the socket to ask for. Default 4 MiB. */
   sendBufferBytes?: number;
+  /** Index of the device packets leave by; by default what the routing table says. */
+  device?: number;
 }
 
 /** What became of the packets. Counts since the injector was made. */
@@ -133,6 +139,9 @@ export class RawIpInjector implements PacketSink {
     try {
       // The socket is for sending: nothing is ever to pile up in its receive queue.
       attachFilter(this.#fd, DROP_ALL_FILTER, "packet injection");
+      if (options.device !== undefined) {
+        setOption(this.#fd, SOL_SOCKET, SO_BINDTOIFINDEX, options.device);
+      }
       this.sendBufferBytes = setSendBuffer(this.#fd, options.sendBufferBytes ?? 4 << 20);
       this.#dataBytes = Math.ceil(queueBytes / ALIGN_BYTES) * ALIGN_BYTES;
       const overhead = MessageVector.bytesFor(this.slots) + 2 * ALIGN_BYTES;

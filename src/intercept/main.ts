@@ -3,14 +3,22 @@
 import type { Logger } from "@logtape/logtape";
 import { dropRoot } from "../../ffi/privileges.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
+import { announceReady } from "../cli/daemon.ts";
 import { runMain } from "../cli/fatal.ts";
+import { runProcess } from "../cli/process_options.ts";
+import type { Settings } from "../cli/program.ts";
+import { reloadOnHangup } from "../cli/reload.ts";
 import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
 import { onSignals } from "../loop/signals.ts";
-import { openLog } from "../observe/log.ts";
 import { WHOLE } from "../wire/partition.ts";
 import { mergeRelayFigures, type RelayFigures, summarizeRelay } from "./figures.ts";
-import { readOptions } from "./options.ts";
+import {
+  type GivenInterceptOptions,
+  type InterceptOptions,
+  interpretOptions,
+  readOptions,
+} from "./options.ts";
 import { Relay } from "./relay.ts";
 import { type RelaySetup, RelayWorker, serveRelay } from "./relay_worker.ts";
 import { SplitRelay } from "./split_relay.ts";
@@ -22,21 +30,47 @@ interface Relaying {
   readonly port: number;
   figures(): RelayFigures;
   run(): Promise<void>;
+  /** Most headers in one tunnel frame, for connections from now on. */
+  limitFrames(maxCombined: number): void;
   stop(): void;
 }
 
 async function main(): Promise<number> {
-  const { logFile, workers, ...options } = await readOptions();
-  const log = openLog({ program: "intercept", file: logFile });
+  const settings = readOptions();
+  const options = await interpretOptions(settings.given);
+  if (settings.given.printConfig) {
+    console.log(settings.format());
+    return 0;
+  }
+  return await runProcess("intercept", options.process, (log) => start(settings, options, log));
+}
+
+async function start(
+  settings: Settings<GivenInterceptOptions>,
+  options: InterceptOptions,
+  log: Logger,
+): Promise<number> {
+  const { process: _process, notices, workers, ...setup } = options;
   standBack(log);
+  for (const notice of notices) log.info(notice);
+  if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
   const relaying = workers === 1
-    ? openOne({ ...options, partition: WHOLE }, log)
-    : await openSeveral(options, workers, log);
+    ? openOne({ ...setup, partition: WHOLE }, log)
+    : await openSeveral(setup, workers, log);
   dropRoot();
-  const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
-    log.info(`${signal}: ending`);
-    relaying.stop();
-  });
+  const ends = [
+    onSignals(["SIGINT", "SIGTERM"], (signal) => {
+      log.info(`${signal}: ending`);
+      relaying.stop();
+    }),
+    reloadOnHangup({
+      log,
+      settings,
+      reloadable: ["max-combined"],
+      interpret: interpretOptions,
+      apply: ({ maxCombined }) => relaying.limitFrames(maxCombined),
+    }),
+  ];
   const report = () => log.info(summarizeRelay(relaying.figures()));
   const timer = setInterval(report, REPORT_EVERY_MS);
   const running = relaying.run();
@@ -45,11 +79,12 @@ async function main(): Promise<number> {
       `${workers === 1 ? "" : ` with ${workers} workers`}, ` +
       `listening on ${formatEndpoint(options.bindAddress, relaying.port)}`,
   );
+  announceReady();
   try {
     await running;
   } finally {
     clearInterval(timer);
-    unsubscribe();
+    for (const end of ends) end();
     report();
   }
   return 0;
@@ -63,6 +98,7 @@ function openOne(setup: RelaySetup, log: Logger): Relaying {
     port,
     figures: () => relay.figures(),
     run: () => relay.run(),
+    limitFrames: (maxCombined) => relay.limitFrames(maxCombined),
     stop: () => relay.stop(),
   };
 }
@@ -78,7 +114,7 @@ async function openSeveral(
     (_, index) => new RelayWorker(import.meta.url, { ...setup, partition: { index, count } }, log),
   );
   await Promise.all(workers.map((worker) => worker.opened));
-  const split = new SplitRelay(workers, setup.bindAddress, setup.port, log);
+  const split = new SplitRelay(workers, setup, log);
   const runAll = async () => {
     for (const worker of workers) worker.run();
     const failed = new Promise<never>((_, reject) => {
@@ -92,6 +128,9 @@ async function openSeveral(
     port: split.port,
     figures: () => mergeRelayFigures(workers.map((worker) => worker.figures)),
     run: runAll,
+    limitFrames: (maxCombined) => {
+      for (const worker of workers) worker.limitFrames(maxCombined);
+    },
     stop: () => split.stop(),
   };
 }

@@ -1,14 +1,19 @@
-/** The command line of intercept. Short names are the original's. */
+/** The options of intercept. Short names are the original's. */
 
 import { merge, object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
+import type { InferValue } from "@optique/core/parser";
 import { choice, integer, string } from "@optique/core/valueparser";
-import { parsePort } from "../cli/addresses.ts";
+import { parseAddress, parsePort } from "../cli/addresses.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { UsageError } from "../cli/fatal.ts";
-import { message, readCommandLine } from "../cli/program.ts";
+import { meaninglessForIntercept, meaninglessNotices } from "../cli/meaningless_options.ts";
+import { type ProcessOptions, processOptions } from "../cli/process_options.ts";
+import { configuration, message, readSettings, type Settings } from "../cli/program.ts";
+import { tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
 import { MAX_WORKERS, parseWorkers } from "../cli/workers.ts";
+import type { TunnelForm } from "../tunnel/form.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 
 /** What the user asked for. */
@@ -23,7 +28,14 @@ export interface InterceptOptions {
   bufferBytes: number;
   /** Threads the responses are shared among; 1: all in the main thread. */
   workers: number;
-  logFile: string | undefined;
+  tunnelForm: TunnelForm;
+  /** In single mode: whether a second tcpcopy is refused instead of taking the place of the first. */
+  protectsConnections: boolean;
+  /** Which destination address of responses stands for which, int32. */
+  translation: { from: number; to: number } | undefined;
+  process: ProcessOptions;
+  /** Lines for the log about options without effect. */
+  notices: string[];
   libpcapPath: string | undefined;
 }
 
@@ -59,7 +71,7 @@ const capture = object("Capture", {
   ),
 });
 
-const tunnel = object("Tunnel and log", {
+const tunnel = object("Tunnel", {
   bind: optional(
     option("-b", "--bind", string({ metavar: "ADDRESS" }), {
       description: message`Listen for tcpcopy on this address only (default: all).`,
@@ -84,25 +96,60 @@ const tunnel = object("Tunnel and log", {
     }),
     "1",
   ),
-  log: optional(
-    option("-l", "--log-file", string({ metavar: "FILE" }), {
-      description: message`Append the log to this file instead of standard error.`,
+  protect: option("-c", "--protect-connections", {
+    description:
+      message`With --single: a tcpcopy that is connected stays, a later one is refused; otherwise the later one takes its place.`,
+  }),
+  translation: optional(
+    option("-D", "--docker", string({ metavar: "SEEN-MEANT" }), {
+      description:
+        message`Responses to the first address belong to connections announced with the second, as behind a container's address translation.`,
     }),
   ),
 });
 
+const parser = merge(
+  capture,
+  tunnel,
+  tunnelOptions,
+  processOptions,
+  configuration,
+  meaninglessForIntercept,
+);
+
+/** What the parser yields. */
+export type GivenInterceptOptions = InferValue<typeof parser>;
+
 /**
- * Reads the command line; ends the process for help, version and mistakes in the options' form.
+ * Reads the options; ends the process for help, version and mistakes in their form.
  *
- * @throws UsageError for values that make no sense
+ * @throws UsageError for a configuration file that cannot be used
  */
-export async function readOptions(): Promise<InterceptOptions> {
-  const given = readCommandLine(merge(capture, tunnel), {
+export function readOptions(): Settings<GivenInterceptOptions> {
+  return readSettings(parser, {
     name: "intercept",
     brief: message`Catches a test server's responses and tells tcpcopy what was answered.`,
     examples:
       message`intercept -i eth0 -F "src host 198.18.0.2 and src port 8080" — on the host the target routes its responses to`,
   });
+}
+
+/**
+ * Makes sense of the options.
+ *
+ * @throws UsageError for values that make no sense
+ */
+export async function interpretOptions(given: GivenInterceptOptions): Promise<InterceptOptions> {
+  if (given.protect && !given.single) {
+    throw new UsageError("-c protects the one connection of --single: name both, or none");
+  }
+  const workers = parseWorkers(given.workers);
+  if (workers > 1 && given.single) {
+    throw new UsageError(
+      `--single with --workers ${workers}: the one tcpcopy of --single is served by one thread; ` +
+        "leave one of them out",
+    );
+  }
   const devices = given.devices.split(",").map((device) => device.trim());
   if (devices.some((device) => device === "")) {
     throw new UsageError(`-i "${given.devices}": expected device names separated by commas`);
@@ -115,8 +162,21 @@ export async function readOptions(): Promise<InterceptOptions> {
     port: given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p"),
     maxCombined: given.maxCombined,
     bufferBytes: given.buffer * (1 << 20),
-    workers: parseWorkers(given.workers),
-    logFile: given.log,
+    workers,
+    tunnelForm: tunnelFormOf(given),
+    protectsConnections: given.protect,
+    translation: given.translation === undefined ? undefined : parseTranslation(given.translation),
+    process: given,
+    notices: meaninglessNotices(given),
     libpcapPath: given.libpcap,
   };
+}
+
+/** Reads the value of `-D`: two addresses with a dash between them. */
+function parseTranslation(text: string): { from: number; to: number } {
+  const sides = text.split("-");
+  if (sides.length !== 2) {
+    throw new UsageError(`-D "${text}": expected two addresses, such as 172.17.0.2-192.0.2.1`);
+  }
+  return { from: parseAddress(sides[0], "-D"), to: parseAddress(sides[1], "-D") };
 }

@@ -9,8 +9,10 @@ import type { Endpoint } from "../../ffi/socket.ts";
 import { PcapDeviceCapture } from "../capture/pcap_device.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
+import { MAX_RECORD_PAYLOAD_BYTES, RECORD_WITH_PAYLOAD_BYTES } from "../tunnel/codec.ts";
 import { TunnelServer } from "../tunnel/server.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 import type { Partition } from "../wire/partition.ts";
@@ -29,6 +31,12 @@ export interface RelayOptions {
   maxCombined: number;
   /** Kernel buffer of each device. */
   bufferBytes: number;
+  /** The form of the tunnel; the original's by default. */
+  tunnelForm?: TunnelForm;
+  /** In single mode: whether the tcpcopy that came first stays. Default false. */
+  protectsConnections?: boolean;
+  /** Responses to one address that belong to connections announced with another, int32. */
+  translation?: { from: number; to: number };
   libpcapPath: string | undefined;
   /** The clients whose responses are relayed here. */
   partition: Partition;
@@ -40,12 +48,16 @@ export interface RelayOptions {
  * more than fits 256 bytes in a packet ring.
  */
 const SNAP_LENGTH = 176;
+/** A header and the longest payload that is passed on, and some. */
+const MAX_TRANSLATED_BYTES = 512;
 
 export class Relay {
   readonly loop = new EventLoop();
   readonly #server: TunnelServer;
   readonly #captures: CaptureSource[] = [];
   readonly #packet = new Packet();
+  readonly #translation: { from: number; to: number } | undefined;
+  readonly #translated = new Uint8Array(MAX_TRANSLATED_BYTES);
   #unusable = 0;
 
   /**
@@ -55,6 +67,8 @@ export class Relay {
    */
   constructor(options: RelayOptions) {
     const { log, partition } = options;
+    this.#translation = options.translation;
+    const form = options.tunnelForm ?? DEFAULT_TUNNEL_FORM;
     for (const device of options.devices) {
       this.#captures.push(openCapture(device, options));
     }
@@ -64,6 +78,10 @@ export class Relay {
       address: options.bindAddress,
       port: options.port,
       maxRecordsPerFrame: options.maxCombined,
+      mode: form.mode,
+      recordBytes: form.recordBytes,
+      anyTargetAddress: form.anyTargetAddress,
+      single: form.isSingle ? { isProtected: options.protectsConnections ?? false } : undefined,
       // With several relays it is not here that tcpcopy connects to.
       onConnect: ({ address, port }) => {
         if (isWhole) log.info(`tcpcopy connected from ${formatEndpoint(address, port)}`);
@@ -90,6 +108,11 @@ export class Relay {
     this.loop.wake();
   }
 
+  /** Most headers in one tunnel frame, for connections from now on. */
+  limitFrames(maxCombined: number): void {
+    this.#server.maxRecordsPerFrame = maxCombined;
+  }
+
   figures(): RelayFigures {
     const { stats } = this.#server;
     const captures = this.#captures.map((capture) => capture.stats());
@@ -107,6 +130,7 @@ export class Relay {
       const { linkType } = capture;
       capture.start(this.loop, (bytes, view, offset, length) => {
         if (this.#packet.parse(linkType, bytes, view, offset, length) === ParseResult.Tcp) {
+          if (this.#translation !== undefined) this.#translate(this.#translation);
           this.#server.forward(this.#packet);
         } else this.#unusable++;
       });
@@ -123,12 +147,27 @@ export class Relay {
   stop(): void {
     this.loop.stop();
   }
+
+  /** Exchanges the destination address, in a copy: the memory of the capture is not ours. */
+  #translate({ from, to }: { from: number; to: number }): void {
+    const packet = this.#packet;
+    if (packet.ipVersion !== 4 || packet.destinationAddress !== from) return;
+    const end = packet.payloadOffset + packet.capturedPayloadLength;
+    const length = Math.min(end - packet.ipOffset, MAX_TRANSLATED_BYTES);
+    this.#translated.set(packet.bytes.subarray(packet.ipOffset, packet.ipOffset + length));
+    const view = new DataView(this.#translated.buffer);
+    view.setInt32(16, to);
+    packet.parseIp(this.#translated, view, 0, length);
+  }
 }
 
 function openCapture(device: string, options: RelayOptions): CaptureSource {
   const { filter, libpcapPath, partition } = options;
+  const { recordBytes } = options.tunnelForm ?? DEFAULT_TUNNEL_FORM;
+  const snapLength = SNAP_LENGTH +
+    (recordBytes === RECORD_WITH_PAYLOAD_BYTES ? MAX_RECORD_PAYLOAD_BYTES : 0);
   const bufferBytes = Math.max(Math.floor(options.bufferBytes / partition.count), 1 << 20);
-  const shared = { device, filter, snapLength: SNAP_LENGTH, bufferBytes, libpcapPath, partition };
+  const shared = { device, filter, snapLength, bufferBytes, libpcapPath, partition };
   if (options.capture === "ring") return RingCapture.onDevice(shared);
   const capture = new PcapDeviceCapture({ ...shared, immediate: true });
   if (capture.warning !== undefined && partition.index === 0) {

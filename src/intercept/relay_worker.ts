@@ -5,7 +5,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import type { Endpoint } from "../../ffi/socket.ts";
-import { openForwardedLog } from "../observe/log.ts";
+import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
 import { TunnelServerStats } from "../tunnel/stats.ts";
 import type { RelayFigures } from "./figures.ts";
 import { Relay, type RelayOptions } from "./relay.ts";
@@ -20,6 +20,7 @@ export type RelaySetup = Omit<RelayOptions, "log">;
 type Order =
   | { kind: "open"; setup: RelaySetup }
   | { kind: "run" }
+  | { kind: "limit"; maxCombined: number }
   | { kind: "adopt"; fd: number; peer: Endpoint }
   | { kind: "stop" };
 
@@ -29,7 +30,7 @@ type Message =
   | { kind: "ended"; figures: RelayFigures }
   | { kind: "failed"; error: unknown }
   | { kind: "figures"; figures: RelayFigures }
-  | { kind: "log"; level: "info" | "warn"; text: string };
+  | { kind: "log"; level: ForwardedLevel; text: string };
 
 export class RelayWorker {
   /** Counted until a moment ago. */
@@ -71,6 +72,11 @@ export class RelayWorker {
   /** Hands over a connection that leads to a tcpcopy. */
   adopt(fd: number, peer: Endpoint): void {
     this.#order({ kind: "adopt", fd, peer });
+  }
+
+  /** Most headers in one tunnel frame, for connections from now on. */
+  limitFrames(maxCombined: number): void {
+    this.#order({ kind: "limit", maxCombined });
   }
 
   stop(): void {
@@ -141,6 +147,7 @@ export function serveRelay(): void {
         scope.postMessage({ kind: "failed", error });
       }
     } else if (order.kind === "run") run(relay!);
+    else if (order.kind === "limit") relay!.limitFrames(order.maxCombined);
     else if (order.kind === "adopt") relay!.adopt(order.fd, order.peer);
     else relay!.stop();
   };

@@ -7,10 +7,11 @@ import type { Logger } from "@logtape/logtape";
 import { closeFd, peerEndpoint } from "../../ffi/socket.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { TunnelListener } from "../tunnel/listener.ts";
 import { SplitConnection } from "../tunnel/splitter.ts";
 import { prepareTunnelSocket } from "../tunnel/tunnel_socket.ts";
-import type { RelayWorker } from "./relay_worker.ts";
+import type { RelaySetup, RelayWorker } from "./relay_worker.ts";
 
 /** As many as each worker takes. */
 const MAX_CONNECTIONS = 64;
@@ -20,6 +21,7 @@ export class SplitRelay {
   readonly #workers: readonly RelayWorker[];
   readonly #listener: TunnelListener;
   readonly #connections = new Set<SplitConnection>();
+  readonly #form: TunnelForm;
   readonly #log: Logger;
 
   /**
@@ -27,10 +29,16 @@ export class SplitRelay {
    *
    * @throws SystemError when the address or port cannot be had
    */
-  constructor(workers: readonly RelayWorker[], address: number, port: number, log: Logger) {
+  constructor(
+    workers: readonly RelayWorker[],
+    setup: Pick<RelaySetup, "bindAddress" | "port" | "tunnelForm">,
+    log: Logger,
+  ) {
+    const { bindAddress, port } = setup;
     this.#workers = workers;
+    this.#form = setup.tunnelForm ?? DEFAULT_TUNNEL_FORM;
     this.#log = log;
-    this.#listener = new TunnelListener(this.#loop, address, port, (fd) => this.#welcome(fd));
+    this.#listener = new TunnelListener(this.#loop, bindAddress, port, (fd) => this.#welcome(fd));
   }
 
   get port(): number {
@@ -71,6 +79,7 @@ export class SplitRelay {
           this.#connections.delete(connection);
           this.#log.info(`${name} is gone: ${reason}`);
         },
+        this.#form,
       );
       this.#connections.add(connection);
       this.#log.info(`tcpcopy connected from ${formatEndpoint(peer.address, peer.port)}`);

@@ -4,7 +4,13 @@
  * The hot path does not log; what happens per packet is counted and reported every 30 s.
  */
 
-import { configureSync, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
+import {
+  configureSync,
+  getLogger,
+  type Logger,
+  type LogLevel,
+  type LogRecord,
+} from "@logtape/logtape";
 
 /** Where log lines go. */
 export interface LogOptions {
@@ -12,6 +18,28 @@ export interface LogOptions {
   program: string;
   /** Append to this file instead of standard error. */
   file?: string;
+  /** The least important lines that are logged. Default "info". */
+  level?: LevelName;
+}
+
+/** The levels, from the least important one. */
+export const LEVEL_NAMES = ["debug", "info", "warning", "error"] as const;
+export type LevelName = typeof LEVEL_NAMES[number];
+
+/** What a worker's lines are passed on as: names of the logger's methods. */
+export type ForwardedLevel = "debug" | "info" | "warn" | "error";
+
+let minimum = 1;
+
+/** Changes the level of all logs; anything that is no level's name is "info". */
+export function setLogLevel(name: string | undefined): void {
+  const index = (LEVEL_NAMES as readonly string[]).indexOf(name ?? "info");
+  minimum = index < 0 ? 1 : index;
+}
+
+function isWanted(level: LogLevel): boolean {
+  const index = (LEVEL_NAMES as readonly string[]).indexOf(level);
+  return index < 0 ? level === "fatal" : index >= minimum;
 }
 
 /**
@@ -23,18 +51,25 @@ export function openLog(options: LogOptions): Logger {
   const write = options.file === undefined ? writerTo(Deno.stderr) : writerToFile(options.file);
   const encoder = new TextEncoder();
   const { program } = options;
-  return logTo(program, (record) => write(encoder.encode(formatLine(program, record))));
+  setLogLevel(options.level);
+  return logTo(program, (record) => {
+    if (isWanted(record.level)) write(encoder.encode(formatLine(program, record)));
+  });
 }
 
-/** The logger of a worker: what is said goes to the thread that writes the log. */
+/**
+ * The logger of a worker: what is said goes to the thread that writes the log, and decides by its
+ * level what is written.
+ */
 export function openForwardedLog(
   program: string,
-  forward: (level: "info" | "warn", text: string) => void,
+  forward: (level: ForwardedLevel, text: string) => void,
 ): Logger {
-  return logTo(
-    program,
-    (record) => forward(record.level === "info" ? "info" : "warn", textOf(record)),
-  );
+  return logTo(program, (record) => {
+    const { level } = record;
+    const isKnown = level === "debug" || level === "info" || level === "error";
+    forward(isKnown ? level : "warn", textOf(record));
+  });
 }
 
 function logTo(program: string, sink: (record: LogRecord) => void): Logger {
@@ -42,7 +77,7 @@ function logTo(program: string, sink: (record: LogRecord) => void): Logger {
     reset: true,
     sinks: { lines: sink },
     loggers: [
-      { category: [], sinks: ["lines"], lowestLevel: "info" },
+      { category: [], sinks: ["lines"], lowestLevel: "debug" },
       { category: ["logtape", "meta"], sinks: ["lines"], lowestLevel: "error" },
     ],
   });

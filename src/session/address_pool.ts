@@ -17,6 +17,25 @@ const PORTS = 65536 - FIRST_PORT;
 const FREE_PROBES = 64;
 const CLOSED_PROBES = 2048;
 
+/** Whose ports these are; see SessionConfig. */
+export interface PortRules {
+  localhostAddress: number;
+  portShift: number;
+  portClass: number;
+  portClasses: number;
+  /** Only ports of this part are chosen; those of the others are other pools' to give. */
+  partition: Partition;
+}
+
+const ALL_PORTS: PortRules = {
+  localhostAddress: 0,
+  portShift: 0,
+  portClass: 0,
+  portClasses: 1,
+  partition: WHOLE,
+};
+const LOOPBACK_NETWORK = 127;
+
 /** Chooses four-tuples towards the targets. */
 export class AddressPool {
   /** The address chosen last, int32. */
@@ -25,18 +44,18 @@ export class AddressPool {
   port = 0;
   readonly #addresses: Int32Array;
   readonly #flows: FlowTable;
-  readonly #partition: Partition;
+  readonly #rules: PortRules;
   #cursor = 0;
 
   /**
    * @param addresses addresses to use in place of the clients' own; empty to keep those
    * @param flows the replayed flows: (address, port and target) to a session or RECENTLY_CLOSED
-   * @param partition only ports of this part are chosen; those of the others are other pools' to give
+   * @param rules ports and addresses to keep to
    */
-  constructor(addresses: Int32Array, flows: FlowTable, partition: Partition = WHOLE) {
+  constructor(addresses: Int32Array, flows: FlowTable, rules: PortRules = ALL_PORTS) {
     this.#addresses = addresses;
     this.#flows = flows;
-    this.#partition = partition;
+    this.#rules = rules;
   }
 
   /**
@@ -46,6 +65,14 @@ export class AddressPool {
    * @returns false when nothing is free
    */
   choose(clientAddress: number, clientPort: number, copy: number, target: number): boolean {
+    const { localhostAddress, portShift } = this.#rules;
+    if (localhostAddress !== 0 && clientAddress >>> 24 === LOOPBACK_NETWORK) {
+      clientAddress = localhostAddress;
+    }
+    if (portShift > 0) {
+      clientPort += portShift;
+      if (clientPort > 65535) clientPort = FIRST_PORT + (clientPort - FIRST_PORT) % PORTS;
+    }
     const count = this.#addresses.length;
     const first = count === 0 ? 0 : (mix(clientAddress) + copy) % count;
     for (let i = 0; i < Math.max(1, count); i++) {
@@ -56,27 +83,32 @@ export class AddressPool {
   }
 
   #chooseOn(address: number, clientPort: number, copy: number, target: number): boolean {
-    const keeps = (copy === 0 || this.#addresses.length > copy) &&
-      isInPartition(clientPort, this.#partition);
-    if (keeps && this.#take(address, clientPort, target, -1)) return true;
+    const { portClass, portClasses, partition } = this.#rules;
+    const own = portClasses === 1 ? clientPort : inClass(clientPort, portClass, portClasses);
+    const keeps = (copy === 0 || this.#addresses.length > copy) && isInPartition(own, partition);
+    if (keeps && this.#take(address, own, target, -1)) return true;
     for (let i = 0; i < FREE_PROBES; i++) {
       if (this.#take(address, this.#nextPort(), target, -1)) return true;
     }
     // Everything probed was in use until shortly: the target's TIME-WAIT accepts a newer SYN.
-    if (keeps && this.#take(address, clientPort, target, RECENTLY_CLOSED)) return true;
+    if (keeps && this.#take(address, own, target, RECENTLY_CLOSED)) return true;
     for (let i = 0; i < CLOSED_PROBES; i++) {
       if (this.#take(address, this.#nextPort(), target, RECENTLY_CLOSED)) return true;
     }
     return false;
   }
 
-  /** The next port of the part. */
+  /** The next port of this pool. */
   #nextPort(): number {
-    do {
-      // A stride that shares no factor with the number of ports visits every one of them.
+    const { portClass, portClasses, partition } = this.#rules;
+    for (;;) {
+      // A stride that shares no factor with the number of ports visits every one of them; each
+      // combination of a class and a part has some.
       this.#cursor = (this.#cursor + 7919) % PORTS;
-    } while (!isInPartition(FIRST_PORT + this.#cursor, this.#partition));
-    return FIRST_PORT + this.#cursor;
+      const any = FIRST_PORT + this.#cursor;
+      const port = portClasses === 1 ? any : inClass(any, portClass, portClasses);
+      if (isInPartition(port, partition)) return port;
+    }
   }
 
   #take(address: number, port: number, target: number, acceptable: number): boolean {
@@ -86,6 +118,14 @@ export class AddressPool {
     this.port = port;
     return true;
   }
+}
+
+/** The port of the class that is nearest below the wanted one, or the first there is. */
+function inClass(wanted: number, portClass: number, portClasses: number): number {
+  const port = wanted - wanted % portClasses + portClass;
+  if (port >= 65536) return port - portClasses;
+  const isTooLow = port === 0 || (port < FIRST_PORT && wanted >= FIRST_PORT);
+  return isTooLow ? port + portClasses : port;
 }
 
 /** Spreads the bits of a number; 0..2^31-1. */

@@ -12,8 +12,8 @@ const EXTENT_BYTES = 1 << 20;
 export class BlockPool {
   /** Size of every block; a power of two, at least 2048. */
   readonly blockBytes: number;
-  /** Most blocks that will ever exist. */
-  readonly maxBlocks: number;
+  /** Most blocks that may exist from now on. */
+  maxBlocks = 0;
   readonly #blocksPerExtent: number;
   /** The number of blocks per extent is a power of two: these find a block without a division. */
   readonly #extentShift: number;
@@ -37,7 +37,12 @@ export class BlockPool {
     this.#blocksPerExtent = Math.max(1, EXTENT_BYTES / blockBytes);
     this.#extentShift = Math.log2(this.#blocksPerExtent);
     this.#blockShift = Math.log2(blockBytes);
-    this.maxBlocks = Math.max(this.#blocksPerExtent, Math.floor(maxBytes / blockBytes));
+    this.limit(maxBytes);
+  }
+
+  /** Sets another cap; blocks that exist already stay, as spare room for the next payload. */
+  limit(maxBytes: number): void {
+    this.maxBlocks = Math.max(this.#blocksPerExtent, Math.floor(maxBytes / this.blockBytes));
   }
 
   /** Blocks in use. */

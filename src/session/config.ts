@@ -1,9 +1,14 @@
 /** Settings of the session layer. Pure. */
 
 import { type Partition, WHOLE } from "../wire/partition.ts";
+import type { SamplingRules } from "./client_sample.ts";
 
-/** How sessions behave; see DEFAULT_SESSION_CONFIG. */
-export interface SessionConfig {
+/**
+ * How sessions behave; see DEFAULT_SESSION_CONFIG.
+ *
+ * The sampling rules, `joins` and the session time-outs may be changed while sessions are open.
+ */
+export interface SessionConfig extends SamplingRules {
   /** Largest IP packet sent to a target, bytes. */
   mtuBytes: number;
   /** Largest MSS announced to a target, bytes. */
@@ -14,16 +19,27 @@ export interface SessionConfig {
   maxSessions: number;
   /** Copies of every captured connection. */
   copies: number;
-  /** Share of the captured connections that is replayed, 1..100. */
-  percentage: number;
+  /** Whether connections that were open before the capture began are replayed from some request on. */
+  joins: boolean;
   /** Source addresses of the replay, int32; empty: the clients' own. */
   clientAddresses: Int32Array;
+  /** Source address in place of 127.0.0.0/8, int32; 0: none. */
+  localhostAddress: number;
+  /** The captured port is moved up by this much. */
+  portShift: number;
+  /** Only ports with this remainder when divided by `portClasses` are used. */
+  portClass: number;
+  portClasses: number;
+  /** Whether the target may answer from another address than the one it was sent to. */
+  anyTargetAddress: boolean;
   /** The part of all client ports that this table may use, towards the targets. */
   partition: Partition;
   /** Whether a request waits for the answer its client had read. */
   waitForAnswers: boolean;
   /** A session in which nothing happens for so long ends. */
   sessionTimeoutMs: number;
+  /** The same while everything sent was answered and nothing waits, if longer. */
+  keepAliveTimeoutMs: number;
   /** A SYN that is not answered for so long ends the session. */
   connectTimeoutMs: number;
   /** A missing captured segment is waited for this long. */
@@ -40,7 +56,7 @@ export interface SessionConfig {
   recentlyClosedMs: number;
   /** Added to the clock for sequence numbers and timestamps, so that both grow across restarts. */
   clockOffsetMs: number;
-  /** Secret mixed into initial sequence numbers (RFC 6528) and sampling. */
+  /** Secret mixed into initial sequence numbers (RFC 6528). */
   secret: number;
 }
 
@@ -51,10 +67,21 @@ export const DEFAULT_SESSION_CONFIG: SessionConfig = {
   maxSessions: 1_000_000,
   copies: 1,
   percentage: 100,
+  percentageRampMs: 0,
+  sampleConnections: false,
+  includeClients: new Int32Array(0),
+  excludeClients: new Int32Array(0),
+  joins: true,
   clientAddresses: new Int32Array(0),
+  localhostAddress: 0,
+  portShift: 0,
+  portClass: 0,
+  portClasses: 1,
+  anyTargetAddress: false,
   partition: WHOLE,
   waitForAnswers: true,
   sessionTimeoutMs: 600_000,
+  keepAliveTimeoutMs: 0,
   connectTimeoutMs: 20_000,
   gapTimeoutMs: 5_000,
   answerPatienceMs: 1_500,

@@ -234,7 +234,7 @@ export class Session implements SegmentReceiver {
     const { config } = this.#host;
     const { captured, endpoint } = this;
     let deadline = Math.max(captured.heardAtMs, endpoint.answeredAtMs, endpoint.progressAtMs) +
-      config.sessionTimeoutMs;
+      this.#timeoutMs();
     deadline = endpoint.deadlineBefore(deadline);
     if (captured.gapSinceMs !== 0) {
       deadline = Math.min(deadline, captured.gapSinceMs + config.gapTimeoutMs);
@@ -393,6 +393,15 @@ export class Session implements SegmentReceiver {
     this.#host.context.counters.lostBytes += bytes;
   }
 
+  /** How long nothing may happen: longer while the connection merely rests between two requests. */
+  #timeoutMs(): number {
+    const { sessionTimeoutMs, keepAliveTimeoutMs } = this.#host.config;
+    const rests = this.endpoint.state === EndpointState.Established &&
+      this.endpoint.stream.bytes === 0 && this.captured.end === CapturedEnd.Open &&
+      !this.#answerIsDue();
+    return rests ? Math.max(sessionTimeoutMs, keepAliveTimeoutMs) : sessionTimeoutMs;
+  }
+
   #isOverdue(nowMs: number): boolean {
     const { config } = this.#host;
     const { endpoint } = this;
@@ -408,7 +417,7 @@ export class Session implements SegmentReceiver {
       endpoint.answeredAtMs,
       endpoint.progressAtMs,
     );
-    if (nowMs - active < config.sessionTimeoutMs) return false;
+    if (nowMs - active < this.#timeoutMs()) return false;
     this.abort(Outcome.TimedOut, nowMs);
     return true;
   }

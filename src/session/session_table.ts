@@ -11,6 +11,7 @@ import { TcpFlag } from "../wire/tcp_flags.ts";
 import { TcpOptions } from "../wire/tcp_options.ts";
 import { AddressPool, mix, RECENTLY_CLOSED } from "./address_pool.ts";
 import { BlockPool } from "./block_pool.ts";
+import { ClientSample } from "./client_sample.ts";
 import { ClosedQueue } from "./closed_queue.ts";
 import type { SessionConfig } from "./config.ts";
 import { SessionCounters } from "./counters.ts";
@@ -80,6 +81,7 @@ export class SessionTable implements SessionHost {
   /** Flows that were open before the capture, and between two requests. */
   readonly #restingFlows = new FlowTable();
   readonly #addresses: AddressPool;
+  readonly #sample: ClientSample;
   /** Replayed connections that ended shortly before. */
   readonly #closed: ClosedQueue;
   /** Captured connections whose session has ended; they stay until the client falls silent. */
@@ -113,11 +115,8 @@ export class SessionTable implements SessionHost {
       counters: this.counters,
       mtuBytes: config.mtuBytes,
     };
-    this.#addresses = new AddressPool(
-      config.clientAddresses,
-      this.#replayFlows,
-      config.partition,
-    );
+    this.#addresses = new AddressPool(config.clientAddresses, this.#replayFlows, config);
+    this.#sample = new ClientSample(config);
     this.#closed = new ClosedQueue(
       config.recentlyClosedMs,
       (address, word) => this.#forget(address, word),
@@ -136,6 +135,12 @@ export class SessionTable implements SessionHost {
   /** Captured and replayed flows that are remembered. */
   get knownFlows(): number {
     return this.#capturedFlows.size + this.#replayFlows.size;
+  }
+
+  /** Sets another cap of the payload memory, bytes; what is beyond it is not taken back. */
+  limitPayload(maxBytes: number): void {
+    this.config.maxPayloadBytes = maxBytes;
+    this.#pool.limit(maxBytes);
   }
 
   /** Payload memory in use, bytes. */
@@ -212,6 +217,7 @@ export class SessionTable implements SessionHost {
       if (value === FLOW_OVER) this.#capturedFlows.set(address, word, FLOW_OVER_HEARD);
     } else if (session === undefined) {
       if (packet.payloadLength === 0 || (packet.flags & TcpFlag.Ack) === 0) return;
+      if (!this.config.joins) return;
       session = this.#create(packet, address, word, transfer, copy, nowMs);
       if (this.#restingFlows.get(address, word) >= 0) {
         this.#restingFlows.delete(address, word);
@@ -231,10 +237,7 @@ export class SessionTable implements SessionHost {
   ): Session | undefined {
     const { config } = this;
     const isSyn = (packet.flags & TcpFlag.Syn) !== 0;
-    if (
-      config.percentage < 100 &&
-      mix(address ^ mix(packet.sourcePort ^ config.secret)) % 100 >= config.percentage
-    ) {
+    if (!this.#sample.admits(address, packet.sourcePort, nowMs)) {
       if (isSyn) this.counters.sampledOut++;
       return undefined;
     }
@@ -295,7 +298,8 @@ export class SessionTable implements SessionHost {
   /** Takes the headers of a target's packet; `packet` is only read during the call. */
   onResponse(packet: Packet, nowMs: number): void {
     this.counters.responsePackets++;
-    const target = this.#transfers.targetIndex(packet.sourceAddress, packet.sourcePort);
+    let target = this.#transfers.targetIndex(packet.sourceAddress, packet.sourcePort);
+    if (target < 0 && this.config.anyTargetAddress) target = this.#targetByClient(packet);
     const value = target < 0 ? -1 : this.#replayFlows.get(
       packet.destinationAddress,
       flowWord(packet.destinationPort, target),
@@ -312,6 +316,17 @@ export class SessionTable implements SessionHost {
     const session = this.#sessions[value]!;
     session.onResponse(packet, this.#options, nowMs);
     this.touch(session);
+  }
+
+  /** The target behind an address translation: known by its port and by whom it answers. */
+  #targetByClient({ destinationAddress, destinationPort, sourcePort }: Packet): number {
+    const { targetCount } = this.#transfers;
+    for (let target = 0; target < targetCount; target++) {
+      if (this.#transfers.target(target).port !== sourcePort) continue;
+      const word = flowWord(destinationPort, target);
+      if (this.#replayFlows.get(destinationAddress, word) >= 0) return target;
+    }
+    return -1;
   }
 
   /** What a client in TIME-WAIT or CLOSED answers, without keeping a connection for it. */
@@ -358,6 +373,13 @@ export class SessionTable implements SessionHost {
     if (session.touched) return;
     session.touched = true;
     this.#touched[this.#touchedCount++] = session;
+  }
+
+  /** Every session is served with the next `flush`. */
+  touchAll(): void {
+    for (const session of this.#sessions) {
+      if (session !== undefined && !session.ended) this.touch(session);
+    }
   }
 
   /** The session's timer fired. */

@@ -7,6 +7,12 @@ export interface Transfer {
   onlinePort: number;
   targetAddress: number;
   targetPort: number;
+  /**
+   * Hardware addresses, six bytes each, of the device the packets for the target leave by and of the
+   * next hop. For those who make frames; sessions do not look at them.
+   */
+  sourceMac?: Uint8Array;
+  targetMac?: Uint8Array;
 }
 
 /** All pairs, with the distinct targets numbered. */
@@ -36,6 +42,11 @@ export class TransferMap {
     const transfer = this.transfers[index];
     return transfer.onlinePort === port &&
       (transfer.onlineAddress === undefined || transfer.onlineAddress === address);
+  }
+
+  /** Distinct targets. */
+  get targetCount(): number {
+    return this.#targets.length;
   }
 
   /** Address and port of target `index`. */

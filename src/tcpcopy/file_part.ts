@@ -1,35 +1,46 @@
-/** A part that replays its share of a capture file, in the rhythm it was recorded in. */
+/** A part that replays its share of capture files, in the rhythm they were recorded in. */
 
 import type { Logger } from "@logtape/logtape";
-import { PcapFileReader } from "../capture/pcap_file.ts";
+import { openRecording, type Recording } from "../capture/recording.ts";
+import { TransferMap } from "../session/transfer.ts";
 import { Player } from "./player.ts";
 import type { PartStatus } from "./part.ts";
 import type { ReplayOptions } from "./replay.ts";
 import { ReplayPart } from "./replay_part.ts";
+import { Survey } from "./survey.ts";
 
 /** What to play, and how. */
 export interface FileSource {
   kind: "file";
-  path: string;
+  /** Capture files; "-" is standard input. */
+  paths: readonly string[];
   acceleration: number;
   /** Longer pauses are cut to this, ms; Infinity keeps them. */
   maxGapMs: number;
-  libpcapPath: string | undefined;
+  /** Whether packets that were cut short when they were recorded are borne. */
+  allowTruncated: boolean;
   /** Payload waiting above this makes the file wait, bytes. */
   maxWaitingBytes: number;
 }
 
 export class FilePart extends ReplayPart {
   readonly #source: FileSource;
-  readonly #file: PcapFileReader;
+  readonly #file: Recording;
+  /** What can be read only once is judged on the way. */
+  readonly #survey: Survey | undefined;
   #player: Player | undefined;
   #interrupted = false;
 
-  /** @throws CaptureFileError when the file cannot be read */
+  /** @throws CaptureFileError when a file cannot be read */
   constructor(options: Omit<ReplayOptions, "log">, source: FileSource, log: Logger) {
     super(options, log);
     this.#source = source;
-    this.#file = new PcapFileReader(source.path, { libpcapPath: source.libpcapPath });
+    this.#file = openRecording(source.paths);
+    this.replay.stripTunnels();
+    if (!this.#file.isRewindable) {
+      const transfers = new TransferMap(options.transfers);
+      this.#survey = new Survey({ ...source, name: this.#file.name, transfers });
+    }
   }
 
   protected get played(): number {
@@ -37,7 +48,7 @@ export class FilePart extends ReplayPart {
   }
 
   open(): Promise<string> {
-    return Promise.resolve(this.#source.path);
+    return Promise.resolve(this.#file.name);
   }
 
   async play(startAtMs: number): Promise<void> {
@@ -52,6 +63,7 @@ export class FilePart extends ReplayPart {
     } finally {
       this.loop.removeTimerSource(player);
     }
+    if (!this.#interrupted) this.#survey?.assertRequests();
     table.stopCapture(this.loop.nowMs);
     await this.until(() => table.openSessions === 0 || this.#interrupted);
   }
@@ -83,14 +95,7 @@ export class FilePart extends ReplayPart {
         file,
         this.#source,
         loop.nowMs + startAtMs - Date.now(),
-        () =>
-          this.replay.onRecorded(
-            file.linkType,
-            file.bytes,
-            file.view,
-            file.offset,
-            file.capturedLength,
-          ),
+        () => this.#onPacket(),
         () => this.#isBehind(),
       );
       this.#player = player;
@@ -98,6 +103,21 @@ export class FilePart extends ReplayPart {
       resolve(player);
     });
     return promise;
+  }
+
+  #onPacket(): void {
+    const file = this.#file;
+    if (this.#survey !== undefined) {
+      this.#survey.look(file);
+      this.#survey.assertWhole();
+    }
+    this.replay.onUnsorted(
+      file.linkType,
+      file.bytes,
+      file.view,
+      file.offset,
+      file.capturedLength,
+    );
   }
 
   #isBehind(): boolean {

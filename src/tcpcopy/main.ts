@@ -1,74 +1,145 @@
 /** tcpcopy: replays captured TCP requests against a target server. */
 
+import type { Logger } from "@logtape/logtape";
 import { runMain } from "../cli/fatal.ts";
+import { runProcess } from "../cli/process_options.ts";
+import type { Settings } from "../cli/program.ts";
+import { reloadOnHangup } from "../cli/reload.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
-import { openLog } from "../observe/log.ts";
-import { DEFAULT_SESSION_CONFIG } from "../session/config.ts";
+import { DEFAULT_SESSION_CONFIG, type SessionConfig } from "../session/config.ts";
+import type { FileSource } from "./file_part.ts";
+import type { LiveSource } from "./live_part.ts";
 import { makePart } from "./make_part.ts";
 import { payloadCap } from "./memory_guard.ts";
 import { runOffline } from "./offline.ts";
 import { runOnline } from "./online.ts";
-import { readOptions } from "./options.ts";
+import {
+  type GivenTcpcopyOptions,
+  interpretOptions,
+  readOptions,
+  RELOADABLE_KEYS,
+  type TcpcopyOptions,
+} from "./options.ts";
 import { refuseOwnService } from "./own_service.ts";
-import type { FileSource } from "./file_part.ts";
-import type { LiveSource } from "./live_part.ts";
 import type { Part, PartSetup } from "./part.ts";
-import type { InterceptAddress } from "./tunnels.ts";
 import { servePart, WorkerPart } from "./part_worker.ts";
+import type { InterceptAddress } from "./tunnels.ts";
+import { type MemoryLimits, Watch } from "./watch.ts";
 
 async function main(): Promise<number> {
-  const options = readOptions();
-  const { transfers, workers, maxMemoryBytes } = options;
-  if (options.offline === undefined) {
-    refuseOwnService(transfers, Deno.networkInterfaces().map(({ address }) => address));
+  const settings = readOptions();
+  const options = interpretOptions(settings.given);
+  if (settings.given.printConfig) {
+    console.log(settings.format());
+    return 0;
   }
-  const log = openLog({ program: "tcpcopy", file: options.logFile });
+  if (options.offline === undefined) {
+    refuseOwnService(options.transfers, Deno.networkInterfaces().map(({ address }) => address));
+  }
+  return await runProcess("tcpcopy", options.process, (log) => start(settings, options, log));
+}
+
+async function start(
+  settings: Settings<GivenTcpcopyOptions>,
+  options: TcpcopyOptions,
+  log: Logger,
+): Promise<number> {
   standBack(log);
+  for (const notice of options.notices) log.info(notice);
+  if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
   const intercepts: InterceptAddress[] = [];
   for (const { host, port } of options.intercepts) {
     intercepts.push({ address: await resolveIpv4(host, "-s"), port });
   }
-  const limits = { maxMemoryBytes, maxPayloadBytes: payloadCap(maxMemoryBytes, workers) };
-  const maxPayloadBytes = Math.floor(limits.maxPayloadBytes / workers);
-  const session = {
+  const { transfers, workers } = options;
+  /** What is in force: a reload may come before the parts are made. */
+  let current = options;
+  let watch: Watch | undefined;
+  const makeWatch = (source: LiveSource | FileSource): Watch => {
+    const limits = limitsOf(current, workers);
+    const parts = makeParts(current, intercepts, limits, source, log);
+    watch = new Watch(parts, limits, log, options.process.daemon);
+    return watch;
+  };
+  const unsubscribe = reloadOnHangup({
+    log,
+    settings,
+    reloadable: RELOADABLE_KEYS,
+    interpret: interpretOptions,
+    apply: (next) => {
+      const { sampling, sessionTimeoutMs, keepAliveTimeoutMs, maxMemoryBytes } = next;
+      current = { ...current, sampling, sessionTimeoutMs, keepAliveTimeoutMs, maxMemoryBytes };
+      watch?.reconfigure(
+        limitsOf(current, workers),
+        { ...sampling, sessionTimeoutMs, keepAliveTimeoutMs },
+      );
+    },
+  });
+  try {
+    if (options.offline === undefined) {
+      if (options.live === undefined) throw new TypeError("neither live nor offline");
+      using live = makeWatch({ kind: "live", ...options.live });
+      return await runOnline(live, transfers, log);
+    }
+    const { times, ...playing } = options.offline;
+    const maxWaitingBytes = limitsOf(options, workers).maxPayloadBytes / workers / 2;
+    const source: FileSource = { kind: "file", ...playing, maxWaitingBytes };
+    return await runOffline(() => makeWatch(source), transfers, source, times, log);
+  } finally {
+    unsubscribe();
+  }
+}
+
+function limitsOf({ maxMemoryBytes }: TcpcopyOptions, workers: number): MemoryLimits {
+  return { maxMemoryBytes, maxPayloadBytes: payloadCap(maxMemoryBytes, workers) };
+}
+
+/** One part for this thread, or one for each worker. */
+function makeParts(
+  options: TcpcopyOptions,
+  intercepts: readonly InterceptAddress[],
+  limits: MemoryLimits,
+  source: LiveSource | FileSource,
+  log: Logger,
+): Part[] {
+  const { workers } = options;
+  const session: SessionConfig = {
     ...DEFAULT_SESSION_CONFIG,
     mtuBytes: options.mtuBytes,
     mssBytes: options.mssBytes,
-    maxPayloadBytes,
+    maxPayloadBytes: Math.floor(limits.maxPayloadBytes / workers),
     maxSessions: Math.ceil(DEFAULT_SESSION_CONFIG.maxSessions / workers),
+    ...options.sampling,
+    ...options.ports,
     copies: options.copies,
-    percentage: options.percentage,
+    waitForAnswers: options.waitForAnswers,
+    localhostAddress: options.localhostAddress,
+    anyTargetAddress: options.tunnelForm.anyTargetAddress,
     clientAddresses: options.clientAddresses,
     sessionTimeoutMs: options.sessionTimeoutMs,
+    keepAliveTimeoutMs: options.keepAliveTimeoutMs,
     clockOffsetMs: Date.now() | 0,
     secret: crypto.getRandomValues(new Int32Array(1))[0],
   };
-  const { tunnelConnections, inject } = options;
-  const makeParts = (source: LiveSource | FileSource): Part[] => {
-    const setups = Array.from({ length: workers }, (_, index): PartSetup => ({
-      replay: {
-        ...{ transfers, intercepts, tunnelConnections, inject },
-        session: { ...session, partition: { index, count: workers } },
-      },
-      source,
-    }));
-    if (workers === 1) return [makePart(setups[0], log)];
-    return setups.map((setup) => new WorkerPart(import.meta.url, setup, log));
-  };
-  if (options.offline === undefined) {
-    const parts = makeParts({ kind: "live", way: options.capture });
-    return await runOnline(parts, transfers, limits, log);
-  }
-  const { times, ...playing } = options.offline;
-  const source: FileSource = {
-    kind: "file",
-    ...playing,
-    libpcapPath: options.libpcapPath,
-    maxWaitingBytes: maxPayloadBytes / 2,
-  };
-  return await runOffline(() => makeParts(source), transfers, source, times, limits, log);
+  const setups = Array.from({ length: workers }, (_, index): PartSetup => ({
+    replay: {
+      transfers: options.transfers,
+      intercepts,
+      tunnelConnections: options.tunnelConnections,
+      tunnelForm: options.tunnelForm,
+      startsWithoutIntercept: options.startsWithoutIntercept,
+      endsWithoutIntercept: options.endsWithoutIntercept,
+      inject: options.inject,
+      outputDevice: options.outputDevice,
+      libpcapPath: options.libpcapPath,
+      session: { ...session, partition: { index, count: workers } },
+    },
+    source,
+  }));
+  if (workers === 1) return [makePart(setups[0], log)];
+  return setups.map((setup) => new WorkerPart(import.meta.url, setup, log));
 }
 
 if (isWorker()) servePart("tcpcopy");

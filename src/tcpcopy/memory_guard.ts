@@ -59,12 +59,13 @@ export interface MemoryNotice {
 export class MemoryGuard {
   /** Whether no new session may begin. */
   isShort = false;
-  readonly #capBytes: number;
+  /** The cap; may be changed. */
+  capBytes: number;
   #shedSessions = 0;
   #saidAtMs = -Infinity;
 
   constructor(capBytes: number) {
-    this.#capBytes = capBytes;
+    this.capBytes = capBytes;
   }
 
   /** Judges the figures; to be called a few times a second. Returns what is to be logged. */
@@ -72,15 +73,15 @@ export class MemoryGuard {
     const usedBytes = figures.residentBytes - figures.sparePayloadBytes;
     const shed = figures.shedSessions - this.#shedSessions;
     this.#shedSessions = figures.shedSessions;
-    if (!this.isShort && usedBytes > this.#capBytes) {
+    if (!this.isShort && usedBytes > this.capBytes) {
       this.isShort = true;
       return {
-        text: `memory ${mb(usedBytes)} is over the cap of ${mb(this.#capBytes)} (-m): ` +
+        text: `memory ${mb(usedBytes)} is over the cap of ${mb(this.capBytes)} (-m): ` +
           "new sessions are shed",
         isTrouble: true,
       };
     }
-    if (this.isShort && usedBytes < this.#capBytes * RECOVERED_SHARE) {
+    if (this.isShort && usedBytes < this.capBytes * RECOVERED_SHARE) {
       this.isShort = false;
       return {
         text: `memory ${mb(usedBytes)} is below the cap again: new sessions are replayed`,

@@ -1,8 +1,10 @@
-/** Offline replay: the packets of a capture file, in the rhythm they were recorded in. */
+/** Offline replay: the packets of capture files, in the rhythm they were recorded in. */
 
 import type { Logger } from "@logtape/logtape";
 import { dropRoot } from "../../ffi/privileges.ts";
-import { PcapFileReader } from "../capture/pcap_file.ts";
+import { isReadOnce } from "../capture/byte_stream.ts";
+import { openRecording } from "../capture/recording.ts";
+import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
 import { mergeFigures } from "../observe/merge.ts";
 import { formatCount, formatShare } from "../observe/report.ts";
@@ -11,35 +13,33 @@ import { VERSION } from "../version.ts";
 import type { FileSource } from "./file_part.ts";
 import type { Part } from "./part.ts";
 import { describeTransfers } from "./replay.ts";
-import { type Survey, surveyFile } from "./survey.ts";
-import { type MemoryLimits, Watch } from "./watch.ts";
+import { type Survey, surveyRecording } from "./survey.ts";
+import type { Watch } from "./watch.ts";
 
 const PROGRESS_EVERY_MS = 200;
 /** Parts are told to begin so far ahead that each has heard of it by then. */
 const BEGIN_AHEAD_MS = 20;
 
 /**
- * Plays the file and ends when the last session has ended.
+ * Plays the files and ends when the last session has ended.
  *
- * @param makeParts called when the file has proved to be usable
- * @param times how often to play the file
+ * @param makeWatch makes the parts; called when the files have proved to be usable
+ * @param times how often to play the files
  * @returns the exit code: 0 only if every session was complete
  */
 export async function runOffline(
-  makeParts: () => readonly Part[],
+  makeWatch: () => Watch,
   transfers: readonly Transfer[],
   source: FileSource,
   times: number,
-  limits: MemoryLimits,
   log: Logger,
 ): Promise<number> {
-  const survey = surveySource(source, transfers);
-  const parts = makeParts();
-  await Promise.all(parts.map((part) => part.open()));
-  // Playing the file again means opening it again, which may need root.
-  if (times === 1) dropRoot();
-  const failed = Promise.race(parts.map((part) => part.failed));
-  failed.catch(() => {}); // heard of wherever it is waited for
+  // What can be read only once is judged by the part that plays it.
+  const survey = source.paths.some(isReadOnce) ? undefined : await surveyed(source, transfers);
+  using watch = makeWatch();
+  const { parts, failed, lonely } = watch;
+  const [name] = await Promise.all(parts.map((part) => part.open()));
+  dropRoot();
   const stop = Promise.withResolvers<void>();
   let interrupted = false;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
@@ -47,21 +47,26 @@ export async function runOffline(
     interrupted = true;
     stop.resolve();
   });
-  using watch = new Watch(parts, limits, log);
-  using progress = new ProgressLine(parts, survey, times);
+  const ended = Promise.race([stop.promise, lonely.then(() => void (interrupted = true))]);
+  using progress = new ProgressLine(parts, survey?.packets, times);
   try {
     const connected = Promise.all(parts.map((part) => part.connect()));
-    await Promise.race([connected, failed, stop.promise]);
-    announce(transfers, source, survey, log);
+    await Promise.race([connected, failed, ended]);
+    const known = survey === undefined ? "" : `: ${describeSurvey(survey, source.acceleration)}`;
+    log.info(
+      `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${name}${known}`,
+    );
+    announceReady();
     for (let round = 0; round < times && !interrupted; round++) {
       progress.round++;
       const startAtMs = Date.now() + (parts.length > 1 ? BEGIN_AHEAD_MS : 0);
       const played = Promise.all(parts.map((part) => part.play(startAtMs)));
-      await Promise.race([played, failed, stop.promise]);
+      await Promise.race([played, failed, ended]);
     }
     progress.clear();
     const final = await Promise.all(parts.map((part) => part.finish()));
     watch.report(final);
+    watch.assertIntercept();
     const { ledger } = mergeFigures(final.map((status) => status.figures));
     return ledger.allComplete && !interrupted ? 0 : 1;
   } finally {
@@ -69,29 +74,23 @@ export async function runOffline(
   }
 }
 
-function surveySource(source: FileSource, transfers: readonly Transfer[]): Survey {
-  using file = new PcapFileReader(source.path, { libpcapPath: source.libpcapPath });
-  return surveyFile(file, new TransferMap(transfers), source.maxGapMs);
+async function surveyed(source: FileSource, transfers: readonly Transfer[]): Promise<Survey> {
+  using recording = openRecording(source.paths);
+  return await surveyRecording(recording, {
+    name: recording.name,
+    transfers: new TransferMap(transfers),
+    maxGapMs: source.maxGapMs,
+    allowTruncated: source.allowTruncated,
+  });
 }
 
-function announce(
-  transfers: readonly Transfer[],
-  source: FileSource,
-  survey: Survey,
-  log: Logger,
-): void {
-  const { packets, requestPackets, cutPackets, durationMs } = survey;
-  const seconds = (durationMs / source.acceleration / 1000).toFixed(1);
-  log.info(
-    `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${source.path}: ` +
-      `${formatCount(packets)} packets, ${formatCount(requestPackets)} of them requests, ` +
-      `${seconds} s`,
-  );
-  if (cutPackets === 0) return;
-  log.warn(
-    `${formatCount(cutPackets)} request packets were cut short when they were recorded: ` +
-      "their sessions end there",
-  );
+function describeSurvey(survey: Survey, acceleration: number): string {
+  const seconds = (survey.durationMs / acceleration / 1000).toFixed(1);
+  const cut = survey.cutPackets === 0
+    ? ""
+    : `, ${formatCount(survey.cutPackets)} cut short when they were recorded`;
+  return `${formatCount(survey.packets)} packets, ${formatCount(survey.requestPackets)} of them ` +
+    `requests${cut}, ${seconds} s`;
 }
 
 /** One line on the terminal that is written over again and again. */
@@ -99,14 +98,15 @@ class ProgressLine implements Disposable {
   /** Which time the file is played, from 1 on. */
   round = 0;
   readonly #parts: readonly Part[];
-  readonly #survey: Survey;
+  /** Undefined for what can be read only once. */
+  readonly #packets: number | undefined;
   readonly #rounds: number;
   readonly #isTerminal = Deno.stderr.isTerminal();
   readonly #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(parts: readonly Part[], survey: Survey, rounds: number) {
+  constructor(parts: readonly Part[], packets: number | undefined, rounds: number) {
     this.#parts = parts;
-    this.#survey = survey;
+    this.#packets = packets;
     this.#rounds = rounds;
     if (this.#isTerminal) this.#timer = setInterval(() => this.#show(), PROGRESS_EVERY_MS);
   }
@@ -123,10 +123,13 @@ class ProgressLine implements Disposable {
     if (this.round === 0) return;
     const status = this.#parts.map((part) => part.status);
     const { ledger, counters } = mergeFigures(status.map(({ figures }) => figures));
-    const played = Math.min(...status.map((part) => part.played));
+    const packets = Math.min(...status.map((part) => part.played));
+    const played = this.#packets === undefined
+      ? `${formatCount(packets)} packets`
+      : formatShare(packets, this.#packets);
     const round = this.#rounds > 1 ? `round ${this.round} of ${this.#rounds}, ` : "";
     this.#write(
-      `${round}${formatShare(played, this.#survey.packets)} played, ` +
+      `${round}${played} played, ` +
         `${formatCount(ledger.seen)} sessions, ${formatCount(ledger.open)} open, ` +
         `${formatShare(counters.acknowledgedBytes, counters.capturedBytes)} acknowledged`,
     );

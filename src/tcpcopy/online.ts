@@ -2,14 +2,13 @@
 
 import type { Logger } from "@logtape/logtape";
 import { dropRoot } from "../../ffi/privileges.ts";
+import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
 import { formatCount } from "../observe/report.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
-import type { Part } from "./part.ts";
 import { describeTransfers } from "./replay.ts";
-import { Watch } from "./watch.ts";
-import type { MemoryLimits } from "./watch.ts";
+import type { Watch } from "./watch.ts";
 
 /**
  * Captures and replays until a signal says stop; then what was captured is brought to its end.
@@ -17,20 +16,17 @@ import type { MemoryLimits } from "./watch.ts";
  * @returns the exit code
  */
 export async function runOnline(
-  parts: readonly Part[],
+  watch: Watch,
   transfers: readonly Transfer[],
-  limits: MemoryLimits,
   log: Logger,
 ): Promise<number> {
   // Whatever fails first ends the program.
-  const failed = Promise.race(parts.map((part) => part.failed));
-  failed.catch(() => {}); // heard of wherever it is waited for
+  const { parts, failed, lonely } = watch;
   const stop = Promise.withResolvers<void>();
   const hurry = Promise.withResolvers<void>();
   // Opened before anything is promised: without the privilege this is where it ends.
   const [from] = await Promise.all(parts.map((part) => part.open()));
   dropRoot();
-  using watch = new Watch(parts, limits, log);
   let signals = 0;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
     if (++signals > 1) {
@@ -50,11 +46,15 @@ export async function runOnline(
       log.info(
         `ready: version ${VERSION}, ${describeTransfers(transfers)}, capturing with ${through}`,
       );
+      announceReady();
     }
-    await Promise.race([stop.promise, failed]);
-    const drained = Promise.all(parts.map((part) => part.drain()));
-    await Promise.race([drained, hurry.promise, failed]);
+    await Promise.race([stop.promise, lonely, failed]);
+    if (signals > 0) {
+      const drained = Promise.all(parts.map((part) => part.drain()));
+      await Promise.race([drained, hurry.promise, lonely, failed]);
+    }
     watch.report(await Promise.all(parts.map((part) => part.finish())));
+    watch.assertIntercept();
   } finally {
     unsubscribe();
   }

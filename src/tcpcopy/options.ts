@@ -1,23 +1,34 @@
-/** The command line of tcpcopy. Short names are the original's. */
+/** The options of tcpcopy. Short names are the original's. */
 
 import { merge, object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
-import { choice, integer, string } from "@optique/core/valueparser";
+import type { InferValue } from "@optique/core/parser";
+import { integer, string } from "@optique/core/valueparser";
 import {
   type HostPort,
+  parseAddress,
   parseClientAddresses,
   parseHosts,
   parsePort,
   parseTransfers,
 } from "../cli/addresses.ts";
 import { UsageError } from "../cli/fatal.ts";
-import { message, readCommandLine } from "../cli/program.ts";
-import { MAX_WORKERS, parseWorkers } from "../cli/workers.ts";
+import { meaninglessForTcpcopy, meaninglessNotices } from "../cli/meaningless_options.ts";
+import { type ProcessOptions, processOptions } from "../cli/process_options.ts";
+import { configuration, message, readSettings, type Settings } from "../cli/program.ts";
+import { tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
+import type { TunnelForm } from "../tunnel/form.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
-import { MIN_MEMORY_MB, minMemoryMb } from "./memory_guard.ts";
-import type { InjectWay } from "./replay.ts";
+import { captureOptions, readInput } from "./capture_options.ts";
+import type { FileSource } from "./file_part.ts";
+import type { InjectWay } from "./injector.ts";
+import type { LiveCapture } from "./live_capture.ts";
+import { MIN_MEMORY_MB } from "./memory_guard.ts";
+import { parsePorts, type PortShare } from "./port_share.ts";
+import { type Sampling, SAMPLING_KEYS, samplingOf, samplingOptions } from "./sampling_options.ts";
+import { workerOptions, workersOf } from "./worker_options.ts";
 
 /** What the user asked for. */
 export interface TcpcopyOptions {
@@ -25,25 +36,39 @@ export interface TcpcopyOptions {
   intercepts: HostPort[];
   clientAddresses: Int32Array;
   tunnelConnections: number;
-  percentage: number;
+  tunnelForm: TunnelForm;
+  /** Whether the start waits for no intercept. */
+  startsWithoutIntercept: boolean;
+  /** Whether the replay ends when no intercept is left. */
+  endsWithoutIntercept: boolean;
+  sampling: Sampling;
   copies: number;
-  /** How live packets are captured. */
-  capture: "raw" | "ring";
+  waitForAnswers: boolean;
+  /** Source address in place of 127.0.0.0/8, int32; 0: none. */
+  localhostAddress: number;
+  ports: PortShare;
+  /** How live packets are captured; absent for an offline replay. */
+  live: LiveCapture | undefined;
   sessionTimeoutMs: number;
+  keepAliveTimeoutMs: number;
   maxMemoryBytes: number;
   /** Threads the connections are shared among; 1: all in the main thread. */
   workers: number;
   mtuBytes: number;
   mssBytes: number;
   inject: InjectWay;
-  logFile: string | undefined;
+  /** The device frames leave by; by default what the routing table says. */
+  outputDevice: string | undefined;
+  process: ProcessOptions;
+  /** Lines for the log about options without effect. */
+  notices: string[];
   libpcapPath: string | undefined;
   /** Present for an offline replay. */
-  offline: { path: string; acceleration: number; maxGapMs: number; times: number } | undefined;
+  offline: (Omit<FileSource, "kind" | "maxWaitingBytes"> & { times: number }) | undefined;
 }
 
-/** What our intercept accepts from all tcpcopys together. */
-const MAX_TUNNEL_CONNECTIONS = 64;
+/** Copies of all pairs together: as many flows of one client port can be told apart. */
+const MAX_FLOWS = 65_536;
 const ONLINE_SESSION_TIMEOUT_S = 600;
 const OFFLINE_SESSION_TIMEOUT_S = 60;
 
@@ -52,25 +77,15 @@ const replayed = object("What is replayed", {
     description:
       message`Which service is copied to which: [onlineIP:]onlinePort-targetIP:targetPort, several separated by commas. Required.`,
   }),
-  percentage: withDefault(
-    option("-r", "--percentage", integer({ min: 1, max: 100, metavar: "PERCENT" }), {
-      description: message`Share of the sessions that is replayed.`,
-    }),
-    100,
-  ),
   copies: withDefault(
-    option("-n", "--copies", integer({ min: 1, max: 1023, metavar: "N" }), {
+    option("-n", "--copies", integer({ min: 1, max: MAX_FLOWS, metavar: "N" }), {
       description: message`Replay every session this many times, from different ports.`,
     }),
     1,
   ),
-  capture: withDefault(
-    option("--capture", choice(["raw", "ring"], { metavar: "WAY" }), {
-      description:
-        message`How live packets are captured: "raw", by a raw socket, behind the local firewall; "ring", through memory shared with the kernel, 192 MB or less with a smaller -m, for where the kernel grants no large socket buffers (containers without CAP_NET_ADMIN). A ring sees packets before the local firewall does, also those this host only forwards (name the address in -x), and skips IP fragments.`,
-    }),
-    "raw",
-  ),
+  noWait: option("-W", "--no-wait", {
+    description: message`Send requests without waiting for the answers their clients had read.`,
+  }),
 });
 
 const sent = object("How it is sent", {
@@ -88,12 +103,30 @@ const sent = object("How it is sent", {
         message`Source addresses towards the target: addresses, a.b.c.x and CIDR ranges, separated by commas. Without it the clients' own addresses are used; then the target must route its answers to ALL clients to the assistant server.`,
     }),
   ),
+  localhost: optional(
+    option("-H", "--localhost-ip", string({ metavar: "ADDRESS" }), {
+      description: message`Source address for clients on this host that connect over loopback.`,
+    }),
+  ),
+  ports: optional(
+    option("-f", "--port-factor", string({ metavar: "N|I/N" }), {
+      description:
+        message`For several instances of tcpcopy with the same source addresses: N moves the ports up by 2048 N; I/N, as 0/2 and 1/2, gives each instance ports of its own.`,
+    }),
+  ),
   connections: withDefault(
-    option("-C", "--tunnel-connections", integer({ min: 1, max: 11, metavar: "N" }), {
+    option("-C", "--tunnel-connections", integer({ min: 1, max: 64, metavar: "N" }), {
       description: message`Parallel connections to each intercept.`,
     }),
     2,
   ),
+  lonely: option("-L", "--lonely", {
+    description:
+      message`Start also while intercept is not there. (Once started, tcpcopy waits for it in any case.)`,
+  }),
+  exitWithoutIntercept: option("--exit-without-intercept", {
+    description: message`End when the last intercept is gone, as the original does without -L.`,
+  }),
   mtu: withDefault(
     option("-M", "--mtu", integer({ min: 576, max: 9000, metavar: "BYTES" }), {
       description: message`Largest IP packet sent to the target.`,
@@ -106,21 +139,9 @@ const sent = object("How it is sent", {
     }),
     1460,
   ),
-  inject: withDefault(
-    option("--inject", choice(["raw", "link"], { metavar: "WAY" }), {
-      description:
-        message`raw: through the kernel's routing and firewall; link: as frames straight to the device, which costs less.`,
-    }),
-    "raw" as const,
-  ),
 });
 
 const offline = object("Offline replay", {
-  file: optional(
-    option("-i", "--input", string({ metavar: "FILE" }), {
-      description: message`Replay this capture file instead of live packets.`,
-    }),
-  ),
   acceleration: withDefault(
     option("-a", "--acceleration", integer({ min: 1, max: 10000, metavar: "TIMES" }), {
       description: message`Play so many times faster than recorded.`,
@@ -138,11 +159,6 @@ const offline = object("Offline replay", {
     }),
     1,
   ),
-  libpcap: optional(
-    option("--libpcap", string({ metavar: "PATH" }), {
-      description: message`The libpcap to use, for example one built for PF_RING.`,
-    }),
-  ),
 });
 
 const limits = object("Limits and log", {
@@ -152,42 +168,66 @@ const limits = object("Limits and log", {
         message`End a session in which nothing happens for so long (default: 600, offline 60).`,
     }),
   ),
+  keepAlive: optional(
+    option("-k", "--keepalive-timeout", integer({ min: 1, max: 86400 * 7, metavar: "SECONDS" }), {
+      description:
+        message`The same for a session that rests between two requests, if longer than -t (default: as -t).`,
+    }),
+  ),
   memory: withDefault(
     option("-m", "--max-memory", integer({ min: MIN_MEMORY_MB, metavar: "MB" }), {
       description: message`Memory cap; above it new sessions are shed.`,
     }),
     1024,
   ),
-  workers: withDefault(
-    option("--workers", string({ metavar: "N" }), {
-      description: message`Threads that share the connections, 1 to ${
-        String(MAX_WORKERS)
-      }, each with its own capture, sessions and -C tunnel connections; "auto": one less than there are cores, for the service to keep one, and not more than 8.`,
-    }),
-    "1",
-  ),
-  log: optional(
-    option("-l", "--log-file", string({ metavar: "FILE" }), {
-      description: message`Append the log to this file instead of standard error.`,
-    }),
-  ),
 });
 
-const parser = merge(replayed, sent, offline, limits);
+const parser = merge(
+  replayed,
+  samplingOptions,
+  captureOptions,
+  sent,
+  tunnelOptions,
+  offline,
+  limits,
+  workerOptions,
+  processOptions,
+  configuration,
+  meaninglessForTcpcopy,
+);
+
+/** What the parser yields. */
+export type GivenTcpcopyOptions = InferValue<typeof parser>;
+
+/** Keys of the options that may change while tcpcopy runs. */
+export const RELOADABLE_KEYS: readonly string[] = [
+  ...SAMPLING_KEYS,
+  ...["session-timeout", "keepalive-timeout", "max-memory"],
+];
 
 /**
- * Reads the command line; ends the process for help, version and mistakes in the options' form.
+ * Reads the options; ends the process for help, version and mistakes in their form.
  *
- * @throws UsageError for values that make no sense
+ * @throws UsageError for a configuration file that cannot be used
  */
-export function readOptions(): TcpcopyOptions {
-  const given = readCommandLine(parser, {
+export function readOptions(): Settings<GivenTcpcopyOptions> {
+  return readSettings(parser, {
     name: "tcpcopy",
     brief: message`Replays the TCP requests this server receives against a test server.`,
     examples:
       message`tcpcopy -x 80-198.18.0.2:8080 -s 198.18.0.3 -c 198.19.0.x — copy live requests to port 80 to the target, as clients 198.19.0.1 to .254`,
   });
-  if (given.file === undefined) {
+}
+
+/**
+ * Makes sense of the options. Pure but for a look at which files and devices there are.
+ *
+ * @throws UsageError for values that make no sense
+ */
+export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
+  const input = readInput(given);
+  const isOffline = "files" in input;
+  if (!isOffline) {
     for (
       const [name, isSet] of [
         ["-a", given.acceleration !== 1],
@@ -196,42 +236,56 @@ export function readOptions(): TcpcopyOptions {
       ] as const
     ) if (isSet) throw new UsageError(`${name} is for offline replay: name a capture file with -i`);
   }
+  if (isOffline && given.times > 1 && input.files.includes("-")) {
+    throw new UsageError(
+      "-T: standard input can be played once only; save the capture to a file first",
+    );
+  }
   const timeoutS = given.timeout ??
-    (given.file === undefined ? ONLINE_SESSION_TIMEOUT_S : OFFLINE_SESSION_TIMEOUT_S);
-  const workers = parseWorkers(given.workers);
-  if (given.memory < minMemoryMb(workers)) {
+    (isOffline ? OFFLINE_SESSION_TIMEOUT_S : ONLINE_SESSION_TIMEOUT_S);
+  const transfers = parseTransfers(given.transfer);
+  if (given.copies * transfers.length > MAX_FLOWS) {
     throw new UsageError(
-      `-m ${given.memory}: ${workers} workers need at least ${minMemoryMb(workers)} MB; ` +
-        "raise -m, or lower --workers",
+      `-n ${given.copies}: with ${transfers.length} pairs in -x at most ` +
+        `${Math.floor(MAX_FLOWS / transfers.length)} copies are possible`,
     );
   }
-  if (workers * given.connections > MAX_TUNNEL_CONNECTIONS) {
-    throw new UsageError(
-      `--workers ${workers} with -C ${given.connections}: an intercept takes at most ` +
-        `${MAX_TUNNEL_CONNECTIONS} connections; lower one of them`,
-    );
+  if (given.lonely && given.exitWithoutIntercept) {
+    throw new UsageError("-L and --exit-without-intercept contradict each other: name one");
   }
+  const ports = parsePorts(given.ports ?? "0");
+  const workers = workersOf(given, ports, isOffline ? input.files : []);
   const port = given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p");
   return {
-    transfers: parseTransfers(given.transfer),
+    transfers,
     intercepts: parseHosts(given.intercept, "-s", port),
     clientAddresses: given.clientIp === undefined
       ? new Int32Array(0)
       : parseClientAddresses(given.clientIp),
     tunnelConnections: given.connections,
-    percentage: given.percentage,
+    tunnelForm: tunnelFormOf(given),
+    startsWithoutIntercept: given.lonely,
+    endsWithoutIntercept: given.exitWithoutIntercept,
+    sampling: samplingOf(given),
     copies: given.copies,
-    capture: given.capture,
+    waitForAnswers: !given.noWait,
+    localhostAddress: given.localhost === undefined ? 0 : parseAddress(given.localhost, "-H"),
+    ports,
+    live: isOffline ? undefined : input.live,
     sessionTimeoutMs: timeoutS * 1000,
+    keepAliveTimeoutMs: (given.keepAlive ?? 0) * 1000,
     maxMemoryBytes: given.memory * (1 << 20),
     workers,
     mtuBytes: given.mtu,
     mssBytes: Math.min(given.mss, given.mtu - 40),
     inject: given.inject,
-    logFile: given.log,
+    outputDevice: given.outputDevice,
+    process: given,
+    notices: meaninglessNotices(given),
     libpcapPath: given.libpcap,
-    offline: given.file === undefined ? undefined : {
-      path: given.file,
+    offline: !isOffline ? undefined : {
+      paths: input.files,
+      allowTruncated: input.allowTruncated,
       acceleration: given.acceleration,
       maxGapMs: given.interval ?? Infinity,
       times: given.times,

@@ -7,7 +7,7 @@
 import type { PlainFigures } from "../observe/merge.ts";
 import type { FileSource } from "./file_part.ts";
 import type { LiveSource } from "./live_part.ts";
-import type { ReplayOptions } from "./replay.ts";
+import type { Reconfiguration, ReplayOptions } from "./replay.ts";
 
 /** What a part is made from; plain data, which can be sent to another thread. */
 export interface PartSetup {
@@ -30,10 +30,14 @@ export interface PartStatus {
 export interface Part {
   /** Rejects when the part has come to grief, at any time; never resolves. */
   readonly failed: Promise<never>;
+  /** Resolves when the last intercept is gone, if the replay is to end then; never otherwise. */
+  readonly lonely: Promise<void>;
   /** Now, or a moment ago. */
   readonly status: PartStatus;
   /** While true, no new session begins. */
   setShedding(shedding: boolean): void;
+  /** Puts other settings in force. */
+  reconfigure(next: Reconfiguration): void;
   /**
    * Opens everything that needs privileges.
    *

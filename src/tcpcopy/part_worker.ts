@@ -4,10 +4,11 @@
  */
 
 import type { Logger } from "@logtape/logtape";
-import { openForwardedLog } from "../observe/log.ts";
+import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
 import { makePart } from "./make_part.ts";
 import type { Part, PartSetup, PartStatus } from "./part.ts";
 import { mergeFigures } from "../observe/merge.ts";
+import type { Reconfiguration } from "./replay.ts";
 
 /** How often a part says how it is doing. */
 const STATUS_EVERY_MS = 500;
@@ -18,6 +19,7 @@ type Method = "open" | "connect" | "play" | "drain" | "finish";
 type Order =
   | { kind: "setup"; setup: PartSetup }
   | { kind: "shed"; shedding: boolean }
+  | { kind: "reconfigure"; next: Reconfiguration }
   | { kind: "call"; id: number; method: Method; argument: number };
 
 /** From the part. */
@@ -25,11 +27,13 @@ type Message =
   | { kind: "done"; id: number; value: unknown }
   | { kind: "refused"; id: number; error: unknown }
   | { kind: "failed"; error: unknown }
+  | { kind: "lonely" }
   | { kind: "status"; status: PartStatus }
-  | { kind: "log"; level: "info" | "warn"; text: string };
+  | { kind: "log"; level: ForwardedLevel; text: string };
 
 export class WorkerPart implements Part {
   readonly failed: Promise<never>;
+  readonly lonely: Promise<void>;
   status: PartStatus = {
     figures: mergeFigures([]),
     payloadBytes: 0,
@@ -40,10 +44,12 @@ export class WorkerPart implements Part {
   readonly #name: string;
   readonly #log: Logger;
   readonly #failure: PromiseWithResolvers<never> = Promise.withResolvers();
+  readonly #loneliness: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
 
   /** @param moduleUrl the program's main module, which calls `servePart` when it runs in a worker */
   constructor(moduleUrl: string, setup: PartSetup, log: Logger) {
+    this.lonely = this.#loneliness.promise;
     this.failed = this.#failure.promise;
     this.failed.catch(() => {});
     this.#log = log;
@@ -59,6 +65,10 @@ export class WorkerPart implements Part {
 
   setShedding(shedding: boolean): void {
     this.#order({ kind: "shed", shedding });
+  }
+
+  reconfigure(next: Reconfiguration): void {
+    this.#order({ kind: "reconfigure", next });
   }
 
   open(): Promise<string> {
@@ -97,6 +107,7 @@ export class WorkerPart implements Part {
 
   #onMessage(message: Message): void {
     if (message.kind === "status") this.status = message.status;
+    else if (message.kind === "lonely") this.#loneliness.resolve();
     else if (message.kind === "log") this.#log[message.level](`${this.#name}: ${message.text}`);
     else if (message.kind === "done") this.#calls.get(message.id)?.resolve(message.value);
     else if (message.kind === "refused") this.#calls.get(message.id)?.reject(message.error);
@@ -119,10 +130,14 @@ export function servePart(program: string): void {
   );
   let part: Part | undefined;
   let setup: PartSetup | undefined;
+  /** Came before there was a part. */
+  let earlyNext: Reconfiguration | undefined;
 
   const open = (): Promise<string> => {
     const made = makePart(setup!, log);
     made.failed.catch((error) => scope.postMessage({ kind: "failed", error }));
+    made.lonely.then(() => scope.postMessage({ kind: "lonely" }));
+    if (earlyNext !== undefined) made.reconfigure(earlyNext);
     // Not a timer of the loop: it would keep an idle loop from sleeping.
     setInterval(
       () => scope.postMessage({ kind: "status", status: made.status }),
@@ -137,7 +152,10 @@ export function servePart(program: string): void {
   scope.onmessage = ({ data: order }) => {
     if (order.kind === "setup") setup = order.setup;
     else if (order.kind === "shed") part?.setShedding(order.shedding);
-    else {
+    else if (order.kind === "reconfigure") {
+      if (part === undefined) earlyNext = order.next;
+      else part.reconfigure(order.next);
+    } else {
       const { id, method, argument } = order;
       perform(method, argument).then(
         (value) => scope.postMessage({ kind: "done", id, value }),

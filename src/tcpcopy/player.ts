@@ -3,12 +3,7 @@
  * is given.
  */
 
-/** A capture file, read packet by packet; PcapFileReader implements it. */
-export interface RecordedPackets {
-  readonly timestampUs: number;
-  /** Moves to the next packet; false at the end of the file. */
-  next(): boolean;
-}
+import { Next, type RecordedPackets } from "../capture/recorded_packets.ts";
 
 /** How fast to play. */
 export interface PlayerOptions {
@@ -20,20 +15,28 @@ export interface PlayerOptions {
 
 /** Packets handed over per turn, so that responses get their turn too. */
 const PACKETS_PER_TURN = 256;
-/** How long to wait before looking again whether the replay has caught up. */
+/** How long to wait before looking again whether the replay has caught up, or a packet has come. */
 const HOLD_MS = 2;
+
+/** What a player needs of recorded packets. */
+type Source = Pick<RecordedPackets, "timestampUs" | "next">;
 
 export class Player {
   /** Packets handed over. */
   played = 0;
   /** Whether the file has ended. */
   ended = false;
-  readonly #source: RecordedPackets;
+  readonly #source: Source;
   readonly #options: PlayerOptions;
   readonly #onPacket: () => void;
   readonly #isBehind: () => boolean;
+  /** Whether the source stands on a packet that is still to be played. */
+  #hasPacket = false;
+  /** When the packet is due; while there is none, when to look for it again. */
   #dueMs: number;
-  #lastUs: number;
+  /** When the last packet was due. */
+  #lastDueMs: number;
+  #lastUs: number | undefined;
 
   /**
    * @param startMs when the first packet is due
@@ -41,7 +44,7 @@ export class Player {
    * @param isBehind whether the replay cannot follow: the file waits, nothing is lost
    */
   constructor(
-    source: RecordedPackets,
+    source: Source,
     options: PlayerOptions,
     startMs: number,
     onPacket: () => void,
@@ -52,8 +55,8 @@ export class Player {
     this.#onPacket = onPacket;
     this.#isBehind = isBehind;
     this.#dueMs = startMs;
-    this.ended = !source.next();
-    this.#lastUs = source.timestampUs;
+    this.#lastDueMs = startMs;
+    this.#fetch(startMs);
   }
 
   /** When `advance` is to be called next. */
@@ -65,20 +68,43 @@ export class Player {
   advance(nowMs: number): void {
     if (this.ended || this.#dueMs > nowMs) return;
     if (this.#isBehind()) {
-      this.#dueMs = nowMs + HOLD_MS; // everything behind it moves with it
+      // Everything behind it moves with it.
+      this.#lastDueMs += nowMs + HOLD_MS - this.#dueMs;
+      this.#dueMs = nowMs + HOLD_MS;
       return;
     }
-    for (let i = 0; i < PACKETS_PER_TURN && this.#dueMs <= nowMs; i++) {
+    for (let i = 0; i < PACKETS_PER_TURN; i++) {
+      if (!this.#hasPacket) this.#fetch(nowMs);
+      if (!this.#hasPacket || this.#dueMs > nowMs) return;
       this.#onPacket();
       this.played++;
-      if (!this.#source.next()) {
-        this.ended = true;
-        return;
+      this.#hasPacket = false;
+      this.#lastDueMs = this.#dueMs;
+    }
+    // The next packet may be due at once; where it is not there yet, the next turn looks for it.
+    if (!this.#hasPacket) this.#fetch(nowMs);
+  }
+
+  /** Goes to the next packet, if it is there, and finds out when it is due. */
+  #fetch(nowMs: number): void {
+    const next = this.#source.next();
+    if (next === Next.End) {
+      this.ended = true;
+    } else if (next === Next.Wait) {
+      this.#dueMs = nowMs + HOLD_MS;
+    } else {
+      this.#hasPacket = true;
+      const us = this.#source.timestampUs;
+      // The first packet is due when it is there. Packets out of order of time (several queues of a
+      // network card) are played as they stand.
+      if (this.#lastUs === undefined) {
+        this.#lastUs = us;
+        this.#lastDueMs = Math.max(this.#lastDueMs, nowMs);
       }
-      // Packets out of order of time (several queues of a network card) are played as they stand.
-      const gapMs = Math.max(0, (this.#source.timestampUs - this.#lastUs) / 1000);
-      this.#lastUs = Math.max(this.#lastUs, this.#source.timestampUs);
-      this.#dueMs += Math.min(gapMs, this.#options.maxGapMs) / this.#options.acceleration;
+      const gapMs = Math.max(0, (us - this.#lastUs) / 1000);
+      this.#lastUs = Math.max(this.#lastUs, us);
+      this.#dueMs = this.#lastDueMs +
+        Math.min(gapMs, this.#options.maxGapMs) / this.#options.acceleration;
     }
   }
 }

@@ -8,16 +8,18 @@
 
 import type { Logger } from "@logtape/logtape";
 import { formatEndpoint } from "../cli/addresses.ts";
-import { LinkInjector } from "../inject/link.ts";
-import { RawIpInjector } from "../inject/raw_ip.ts";
+import type { RawIpInjector } from "../inject/raw_ip.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { TimerWheel } from "../loop/timer_wheel.ts";
 import type { ReplayFigures } from "../observe/report.ts";
+import type { SamplingRules } from "../session/client_sample.ts";
 import type { SessionConfig } from "../session/config.ts";
 import { SessionTable } from "../session/session_table.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 import { isInPartition } from "../wire/partition.ts";
+import { type InjectWay, openInjector } from "./injector.ts";
 import { type InterceptAddress, Tunnels } from "./tunnels.ts";
 
 /** What a replay is made from. */
@@ -26,14 +28,30 @@ export interface ReplayOptions {
   intercepts: readonly InterceptAddress[];
   /** Parallel connections to each intercept. */
   tunnelConnections: number;
+  /** The form of the tunnel; the original's by default. */
+  tunnelForm?: TunnelForm;
+  /** Whether `connect` also resolves while no intercept is there. Default false. */
+  startsWithoutIntercept?: boolean;
+  /** Whether `onLonely` is called when the last intercept is gone. Default false. */
+  endsWithoutIntercept?: boolean;
   session: SessionConfig;
   /** How packets leave: by raw IP, or as frames where that is possible. */
   inject: InjectWay;
+  /** The device frames leave by; by default what the routing table says. */
+  outputDevice?: string;
+  /** The libpcap to inject with instead of the system's. */
+  libpcapPath?: string;
   log: Logger;
 }
 
-/** Ways packets leave. */
-export type InjectWay = "raw" | "link";
+/** What may change while a replay runs. */
+export interface Reconfiguration extends SamplingRules {
+  joins: boolean;
+  sessionTimeoutMs: number;
+  keepAliveTimeoutMs: number;
+  /** How much captured payload may wait in this replay, bytes. */
+  maxPayloadBytes: number;
+}
 
 const UNUSABLE_REASONS: readonly string[] = [
   "",
@@ -60,24 +78,30 @@ export class Replay {
   readonly #tunnels: Tunnels;
   readonly #wheel: TimerWheel;
   readonly #packet = new Packet();
+  readonly #response = new Packet();
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
+  readonly #endsWithoutIntercept: boolean;
   #finished = false;
 
   /** @throws SystemError without the privilege to send packets */
   constructor(options: ReplayOptions) {
     this.log = options.log;
-    this.#injector = options.inject === "raw"
-      ? new RawIpInjector({ loop: this.loop })
-      : new LinkInjector({
-        loop: this.loop,
-        onNotice: (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
-      });
+    this.#endsWithoutIntercept = options.endsWithoutIntercept ?? false;
+    this.#injector = openInjector(
+      options,
+      this.loop,
+      (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
+    );
     this.#wheel = new TimerWheel(this.loop.nowMs, 4096);
     this.#tunnels = new Tunnels(
       this.loop,
-      options.intercepts,
-      options.tunnelConnections,
+      {
+        intercepts: options.intercepts,
+        connections: options.tunnelConnections,
+        form: options.tunnelForm ?? DEFAULT_TUNNEL_FORM,
+        startsWithout: options.startsWithoutIntercept ?? false,
+      },
       {
         onRecord: (bytes, view, offset, length) => this.#onRecord(bytes, view, offset, length),
         forEachRoute: (visit) => this.table.forEachRoute(visit),
@@ -113,6 +137,11 @@ export class Replay {
     await connected;
   }
 
+  /** Looks for TCP inside VXLAN, GRE, ERSPAN and IP in IP too, from now on. */
+  stripTunnels(): void {
+    this.#packet.stripsTunnels = true;
+  }
+
   /** Takes a captured packet with the given link header. */
   onCaptured(
     linkType: number,
@@ -125,7 +154,7 @@ export class Replay {
   }
 
   /** Takes a packet if its client is of this replay's part; the first part takes what has none. */
-  onRecorded(
+  onUnsorted(
     linkType: number,
     bytes: Uint8Array,
     view: DataView,
@@ -143,6 +172,9 @@ export class Replay {
 
   /** Packets the capture lost; set by the owner of the source. */
   captureDropped = (): number => 0;
+
+  /** Told when the last intercept is gone and the replay is to end then; set by its owner. */
+  onLonely = (): void => {};
 
   figures(): ReplayFigures {
     const unusable = new Map<string, number>();
@@ -183,15 +215,26 @@ export class Replay {
   }
 
   #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
-    const packet = this.#packet;
     if (this.#finished) return;
+    const packet = this.#response;
     if (packet.parseIp(bytes, view, offset, length) === ParseResult.Tcp) {
       this.table.onResponse(packet, this.loop.nowMs);
     }
   }
 
+  /** Puts other settings in force. */
+  reconfigure(next: Reconfiguration): void {
+    const { maxPayloadBytes, ...rest } = next;
+    this.table.limitPayload(maxPayloadBytes);
+    Object.assign(this.table.config, rest);
+    // Time-outs may have become shorter than what the timers stand at.
+    this.table.touchAll();
+    this.loop.wake();
+  }
+
   #onWayBack(works: boolean): void {
     this.table.wayBackWorks = works;
+    if (!works && this.#endsWithoutIntercept && !this.#finished) this.onLonely();
     // Also when another intercept was there all the time: it may not have seen these answers.
     if (works) this.table.kickAll(this.loop.nowMs);
   }

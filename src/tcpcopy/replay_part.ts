@@ -3,12 +3,13 @@
 import type { Logger } from "@logtape/logtape";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Part, PartStatus } from "./part.ts";
-import { Replay, type ReplayOptions } from "./replay.ts";
+import { type Reconfiguration, Replay, type ReplayOptions } from "./replay.ts";
 
 const LOOK_EVERY_MS = 5;
 
 export abstract class ReplayPart implements Part {
   readonly failed: Promise<never>;
+  readonly lonely: Promise<void>;
   protected readonly replay: Replay;
   readonly #failure: PromiseWithResolvers<never> = Promise.withResolvers();
   #running: Promise<void> | undefined;
@@ -16,6 +17,9 @@ export abstract class ReplayPart implements Part {
   /** @throws SystemError without the privilege to send packets */
   constructor(options: Omit<ReplayOptions, "log">, log: Logger) {
     this.replay = new Replay({ ...options, log });
+    const lonely = Promise.withResolvers<void>();
+    this.lonely = lonely.promise;
+    this.replay.onLonely = lonely.resolve;
     this.failed = this.#failure.promise;
     // Whoever waits for something else at that time hears of it from there.
     this.failed.catch(() => {});
@@ -40,6 +44,10 @@ export abstract class ReplayPart implements Part {
 
   setShedding(shedding: boolean): void {
     this.replay.table.shedding = shedding;
+  }
+
+  reconfigure(next: Reconfiguration): void {
+    this.replay.reconfigure(next);
   }
 
   abstract open(): Promise<string>;

@@ -1,97 +1,125 @@
 /**
- * A first pass over a capture file, before anything is sent: is it whole, does it hold the requests
- * that are asked for, how long will it take.
+ * What a recording holds: is it whole, does it have the requests that are asked for, how long will it
+ * take. Found in a first pass, before anything is sent; or, for what can be read only once, on the way.
  */
 
-import type { PcapFileReader } from "../capture/pcap_file.ts";
+import { Next, type RecordedPackets } from "../capture/recorded_packets.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { UsageError } from "../cli/fatal.ts";
 import type { TransferMap } from "../session/transfer.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 
-/** What a capture file holds. */
-export interface Survey {
-  packets: number;
-  /** Packets sent to the online servers of the transfers. */
-  requestPackets: number;
-  /** How many of them are not whole. */
-  cutPackets: number;
-  /** Recorded time with pauses cut to the given bound, ms. */
-  durationMs: number;
+const MOST_FREQUENT = 5;
+const MAX_DESTINATIONS = 1000;
+/** Packets between two looks at anything else, and the pause when there is none yet. */
+const PACKETS_PER_TURN = 10_000;
+
+/** How a recording is judged. */
+export interface SurveyOptions {
+  /** For messages: what is read. */
+  name: string;
+  transfers: TransferMap;
+  /** Longer pauses count as this long, ms. */
+  maxGapMs: number;
+  /** Whether request packets that were cut short when they were recorded are borne. */
+  allowTruncated: boolean;
 }
 
-const MOST_FREQUENT = 5;
-/** With more than one request packet in so many cut short, replaying the file makes no sense. */
-const BEARABLE_CUT_ONE_IN = 20;
+/** Looks at one packet after the other. */
+export class Survey {
+  packets = 0;
+  /** Packets sent to the online servers of the transfers. */
+  requestPackets = 0;
+  /** How many of them are not whole. */
+  cutPackets = 0;
+  /** Recorded time with pauses cut to the given bound, ms. */
+  durationMs = 0;
+  readonly #options: SurveyOptions;
+  readonly #packet = new Packet();
+  readonly #destinations = new Map<string, number>();
+  #lastUs = -1;
+
+  constructor(options: SurveyOptions) {
+    this.#options = options;
+    this.#packet.stripsTunnels = true;
+  }
+
+  /** Takes the packet that `recorded` stands on. */
+  look(recorded: RecordedPackets): void {
+    const packet = this.#packet;
+    this.packets++;
+    if (this.#lastUs >= 0) {
+      const gapMs = Math.max(0, (recorded.timestampUs - this.#lastUs) / 1000);
+      this.durationMs += Math.min(this.#options.maxGapMs, gapMs);
+    }
+    this.#lastUs = Math.max(this.#lastUs, recorded.timestampUs);
+    const { linkType, bytes, view, offset, capturedLength } = recorded;
+    const result = packet.parse(linkType, bytes, view, offset, capturedLength);
+    if (result !== ParseResult.Tcp || packet.ipVersion !== 4) return;
+    if (this.#isRequest()) {
+      this.requestPackets++;
+      if (packet.capturedPayloadLength < packet.payloadLength) this.cutPackets++;
+    } else if (this.requestPackets === 0 && this.#destinations.size < MAX_DESTINATIONS) {
+      const to = formatEndpoint(packet.destinationAddress, packet.destinationPort);
+      this.#destinations.set(to, (this.#destinations.get(to) ?? 0) + 1);
+    }
+  }
+
+  /** @throws UsageError when packets were cut short, unless that is allowed */
+  assertWhole(): void {
+    if (this.cutPackets === 0 || this.#options.allowTruncated) return;
+    throw new UsageError(
+      `${this.#options.name}: ${this.cutPackets} of ${this.requestPackets} request packets were ` +
+        "cut short when they were recorded; record whole packets (tcpdump -s 0), or give " +
+        "--allow-truncated: their sessions then end where bytes are missing",
+    );
+  }
+
+  /** To be called at the end. @throws UsageError when there is nothing to replay */
+  assertRequests(): void {
+    if (this.requestPackets > 0) return;
+    const frequent = [...this.#destinations].sort((a, b) => b[1] - a[1]).slice(0, MOST_FREQUENT);
+    const instead = frequent.length === 0
+      ? "there are no TCP packets over IPv4 in it"
+      : `most go to ${frequent.map(([to]) => to).join(", ")}`;
+    throw new UsageError(
+      `${this.#options.name}: none of its ${this.packets} packets is sent to an online server ` +
+        `of -x; ${instead}`,
+    );
+  }
+
+  #isRequest(): boolean {
+    const { transfers } = this.#options;
+    const { destinationAddress, destinationPort } = this.#packet;
+    for (let index = 0; index < transfers.transfers.length; index++) {
+      if (transfers.matches(index, destinationAddress, destinationPort)) return true;
+    }
+    return false;
+  }
+}
 
 /**
- * Reads the file to its end and rewinds it.
+ * Reads a recording to its end.
  *
- * @param maxGapMs longer pauses count as this long
  * @throws CaptureFileError for a broken file, UsageError for one that cannot be replayed
  */
-export function surveyFile(
-  file: PcapFileReader,
-  transfers: TransferMap,
-  maxGapMs: number,
-): Survey {
-  const packet = new Packet();
-  const destinations = new Map<string, number>();
-  let packets = 0;
-  let requestPackets = 0;
-  let cutPackets = 0;
-  let durationMs = 0;
-  let lastUs = -1;
-  while (file.next()) {
-    packets++;
-    if (lastUs >= 0) {
-      durationMs += Math.min(maxGapMs, Math.max(0, (file.timestampUs - lastUs) / 1000));
-    }
-    lastUs = Math.max(lastUs, file.timestampUs);
-    const result = packet.parse(
-      file.linkType,
-      file.bytes,
-      file.view,
-      file.offset,
-      file.capturedLength,
-    );
-    if (result !== ParseResult.Tcp || packet.ipVersion !== 4) continue;
-    if (isRequest(transfers, packet)) {
-      requestPackets++;
-      if (packet.capturedPayloadLength < packet.payloadLength) cutPackets++;
-    } else if (requestPackets === 0 && destinations.size < 1000) {
-      const to = formatEndpoint(packet.destinationAddress, packet.destinationPort);
-      destinations.set(to, (destinations.get(to) ?? 0) + 1);
-    }
+export async function surveyRecording(
+  recorded: RecordedPackets,
+  options: SurveyOptions,
+): Promise<Survey> {
+  const survey = new Survey(options);
+  for (;;) {
+    const next = recorded.next();
+    if (next === Next.End) break;
+    if (next === Next.Packet) survey.look(recorded);
+    // What is read ahead comes in between.
+    if (next === Next.Wait || survey.packets % PACKETS_PER_TURN === 0) await anotherTurn();
   }
-  if (requestPackets === 0) throw nothingToReplay(file.path, packets, destinations);
-  if (cutPackets * BEARABLE_CUT_ONE_IN > requestPackets) {
-    throw new UsageError(
-      `${file.path}: ${cutPackets} of ${requestPackets} request packets were cut short when they ` +
-        "were recorded; record whole packets (tcpdump -s 0)",
-    );
-  }
-  file.rewind();
-  return { packets, requestPackets, cutPackets, durationMs };
+  survey.assertRequests();
+  survey.assertWhole();
+  return survey;
 }
 
-function isRequest(transfers: TransferMap, packet: Packet): boolean {
-  for (let i = 0; i < transfers.transfers.length; i++) {
-    if (transfers.matches(i, packet.destinationAddress, packet.destinationPort)) return true;
-  }
-  return false;
-}
-
-function nothingToReplay(
-  path: string,
-  packets: number,
-  destinations: Map<string, number>,
-): UsageError {
-  const frequent = [...destinations].sort((a, b) => b[1] - a[1]).slice(0, MOST_FREQUENT);
-  const instead = frequent.length === 0
-    ? "there are no TCP packets over IPv4 in it"
-    : `most go to ${frequent.map(([to]) => to).join(", ")}`;
-  return new UsageError(
-    `${path}: none of its ${packets} packets is sent to an online server of -x; ${instead}`,
-  );
+function anotherTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
 }

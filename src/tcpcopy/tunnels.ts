@@ -10,12 +10,23 @@ import { formatEndpoint } from "../cli/addresses.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { RouteAnnouncer } from "../session/session_table.ts";
 import { type Announce, TunnelClient } from "../tunnel/client.ts";
+import type { TunnelForm } from "../tunnel/form.ts";
 import type { RecordHandler } from "../tunnel/codec.ts";
 
 /** One intercept; the address as int32. */
 export interface InterceptAddress {
   address: number;
   port: number;
+}
+
+/** What the tunnels are made from. */
+export interface TunnelsOptions {
+  intercepts: readonly InterceptAddress[];
+  /** Parallel connections to each. */
+  connections: number;
+  form: TunnelForm;
+  /** Whether the start succeeds while no intercept is there. */
+  startsWithout: boolean;
 }
 
 /** What the tunnels need from the replay. */
@@ -35,18 +46,21 @@ export class Tunnels implements RouteAnnouncer {
   readonly #loop: EventLoop;
   readonly #owner: TunnelOwner;
   readonly #log: Logger;
+  /** Whether intercept is told of every connection. */
+  readonly #announces: boolean;
   #announceAgain = false;
   #started: PromiseWithResolvers<void> = Promise.withResolvers();
 
   constructor(
     loop: EventLoop,
-    intercepts: readonly InterceptAddress[],
-    connections: number,
+    options: TunnelsOptions,
     owner: TunnelOwner,
     log: Logger,
   ) {
     this.#loop = loop;
+    const { intercepts, connections, form } = options;
     this.#intercepts = intercepts;
+    this.#announces = !form.isSingle;
     this.#owner = owner;
     this.#log = log;
     this.#clients = intercepts.map(({ address, port }, index) =>
@@ -55,15 +69,23 @@ export class Tunnels implements RouteAnnouncer {
         host: address,
         port,
         connections,
+        mode: form.mode,
+        recordBytes: form.recordBytes,
         onRecord: owner.onRecord,
         onUp: () => this.#onUp(index),
         onDown: (_, reason) => this.#onDown(index, reason),
-        onStartFailure: (error) =>
+        onStartFailure: (error) => {
+          if (options.startsWithout) {
+            this.#log.warn(`${error.message}; sessions wait, trying again`);
+            this.#started.resolve();
+            return;
+          }
           this.#started.reject(
             new Error(`${error.message}; start intercept there first, or correct -s`, {
               cause: error,
             }),
-          ),
+          );
+        },
         routes: (connection, announce) => this.#announceAll(index, connection, announce),
       })
     );
@@ -76,6 +98,7 @@ export class Tunnels implements RouteAnnouncer {
   }
 
   announce(address: number, port: number, targetAddress: number, targetPort: number): void {
+    if (!this.#announces) return;
     for (const client of this.#clients) {
       const sent = client.announce(address, port, targetAddress, targetPort);
       // While a connection is down nothing need be done: all routes are announced when it is back.
@@ -84,6 +107,7 @@ export class Tunnels implements RouteAnnouncer {
   }
 
   forget(address: number, port: number, targetAddress: number, targetPort: number): void {
+    if (!this.#announces) return;
     for (const client of this.#clients) client.forget(address, port, targetAddress, targetPort);
   }
 
@@ -112,6 +136,7 @@ export class Tunnels implements RouteAnnouncer {
   }
 
   #announceAll(index: number, connection: number, announce: Announce): void {
+    if (!this.#announces) return;
     const client = this.#clients[index];
     this.#owner.forEachRoute((address, port, targetAddress, targetPort) => {
       if (client.connectionIndexOf(address, port) !== connection) return true;

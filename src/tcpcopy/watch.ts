@@ -6,6 +6,7 @@ import { formatLedger, type ReplayFigures, summarize } from "../observe/report.t
 import { Outcome } from "../session/ledger.ts";
 import { MemoryGuard } from "./memory_guard.ts";
 import type { Part, PartStatus } from "./part.ts";
+import type { Reconfiguration } from "./replay.ts";
 
 const REPORT_EVERY_MS = 30_000;
 const WATCH_MEMORY_EVERY_MS = 500;
@@ -17,14 +18,27 @@ export interface MemoryLimits {
 }
 
 export class Watch implements Disposable {
-  readonly #parts: readonly Part[];
+  readonly parts: readonly Part[];
+  /** Rejects when a part has come to grief; never resolves. */
+  readonly failed: Promise<never>;
+  /** Resolves when the replay is to end because the last intercept is gone. */
+  readonly lonely: Promise<void>;
+  #isLonely = false;
   readonly #log: Logger;
-  readonly #limits: MemoryLimits;
+  readonly #logsLedger: boolean;
+  #limits: MemoryLimits;
   readonly #guard: MemoryGuard;
   readonly #timers: readonly ReturnType<typeof setInterval>[];
 
-  constructor(parts: readonly Part[], limits: MemoryLimits, log: Logger) {
-    this.#parts = parts;
+  /** @param logsLedger whether the ledger is logged, too: a daemon's standard output leads nowhere */
+  constructor(parts: readonly Part[], limits: MemoryLimits, log: Logger, logsLedger = false) {
+    this.parts = parts;
+    this.failed = Promise.race(parts.map((part) => part.failed));
+    this.failed.catch(() => {}); // heard of wherever it is waited for
+    this.lonely = Promise.race(parts.map((part) => part.lonely)).then(() => {
+      this.#isLonely = true;
+    });
+    this.#logsLedger = logsLedger;
     this.#log = log;
     this.#limits = limits;
     this.#guard = new MemoryGuard(limits.maxMemoryBytes);
@@ -36,14 +50,30 @@ export class Watch implements Disposable {
 
   /** What all parts have counted. */
   figures(): ReplayFigures {
-    return mergeFigures(this.#parts.map((part) => part.status.figures));
+    return mergeFigures(this.parts.map((part) => part.status.figures));
   }
 
   /** The last line of the log, and the ledger. */
   report(final: readonly PartStatus[]): void {
     const figures = mergeFigures(final.map((status) => status.figures));
     this.#log.info(summarize(figures));
-    console.log(formatLedger(figures));
+    const ledger = formatLedger(figures);
+    console.log(ledger);
+    if (this.#logsLedger) { for (const line of ledger.split("\n")) this.#log.info(line); }
+  }
+
+  /** Puts other settings in force, in every part. */
+  reconfigure(limits: MemoryLimits, next: Omit<Reconfiguration, "maxPayloadBytes">): void {
+    this.#limits = limits;
+    this.#guard.capBytes = limits.maxMemoryBytes;
+    const maxPayloadBytes = Math.floor(limits.maxPayloadBytes / this.parts.length);
+    for (const part of this.parts) part.reconfigure({ ...next, maxPayloadBytes });
+  }
+
+  /** @throws Error when the replay had to end because the last intercept is gone */
+  assertIntercept(): void {
+    if (!this.#isLonely) return;
+    throw new Error("the last intercept is gone: ending (--exit-without-intercept)");
   }
 
   [Symbol.dispose](): void {
@@ -54,7 +84,7 @@ export class Watch implements Disposable {
     let sparePayloadBytes = 0;
     let payloadBytes = 0;
     let shedSessions = 0;
-    for (const { status } of this.#parts) {
+    for (const { status } of this.parts) {
       sparePayloadBytes += status.sparePayloadBytes;
       payloadBytes += status.payloadBytes;
       shedSessions += status.figures.ledger.ended[Outcome.Shed];
@@ -68,7 +98,7 @@ export class Watch implements Disposable {
       shedSessions,
     }, performance.now());
     if (this.#guard.isShort !== wasShort) {
-      for (const part of this.#parts) part.setShedding(this.#guard.isShort);
+      for (const part of this.parts) part.setShedding(this.#guard.isShort);
     }
     if (notice === undefined) return;
     if (notice.isTrouble) this.#log.warn(notice.text);

@@ -27,6 +27,7 @@ export class HeldRecords {
   expired: number;
   readonly #bytes: Uint8Array;
   readonly #recordBytes: RecordBytes;
+  readonly #isAnyTarget: boolean;
   readonly #capacity: number;
   readonly #maxAgeMs: number;
   /** Connection to slot number plus one. */
@@ -42,8 +43,17 @@ export class HeldRecords {
    * @param capacity how many records are held at most, above 0
    * @param maxAgeMs how long a record is worth delivering
    * @param seed see {@link RouteTable}
+   * @param anyTargetAddress whether connections are told apart without the target's address; `take`
+   * is then called with 0 for it
    */
-  constructor(capacity: number, recordBytes: RecordBytes, maxAgeMs: number, seed: number) {
+  constructor(
+    capacity: number,
+    recordBytes: RecordBytes,
+    maxAgeMs: number,
+    seed: number,
+    anyTargetAddress = false,
+  ) {
+    this.#isAnyTarget = anyTargetAddress;
     this.evicted = 0;
     this.expired = 0;
     this.#bytes = new Uint8Array(capacity * recordBytes);
@@ -70,7 +80,7 @@ export class HeldRecords {
     const earlier = this.#slots.set(
       packet.destinationAddress,
       packet.destinationPort,
-      packet.sourceAddress,
+      this.#isAnyTarget ? 0 : packet.sourceAddress,
       packet.sourcePort,
       slot + 1,
       0,
@@ -113,7 +123,7 @@ export class HeldRecords {
     this.#slots.remove(
       view.getInt32(at + DESTINATION_AT),
       view.getUint16(at + DESTINATION_PORT_AT),
-      view.getInt32(at + SOURCE_AT),
+      this.#isAnyTarget ? 0 : view.getInt32(at + SOURCE_AT),
       view.getUint16(at + SOURCE_PORT_AT),
     );
     this.#isLive[slot] = 0;

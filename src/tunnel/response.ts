@@ -3,7 +3,8 @@
  * nothing per record.
  *
  * "combined" is what the default build of the original speaks: a count (2 bytes, network byte order)
- * and that many records, at most 16 short or 6 long ones. "single" is its other build: bare records.
+ * and that many records, at most 16 short or 6 long ones. "bare" is its build with
+ * --disable-combined: records only.
  */
 
 import type { Packet } from "../wire/packet.ts";
@@ -17,7 +18,7 @@ import {
 } from "./record.ts";
 
 /** How records stand in the stream. */
-export type FrameMode = "combined" | "single";
+export type FrameMode = "combined" | "bare";
 
 /** Length of the count in front of a combined frame. */
 export const FRAME_HEADER_BYTES = 2;
@@ -235,7 +236,7 @@ export class ResponseDecoder {
     if (count === 0 || count > this.#maxRecords) {
       this.error = `expected a frame of 1 to ${this.#maxRecords} records of ` +
         `${this.#recordBytes} bytes, got a count of ${count}: is intercept built or configured ` +
-        `for other frames (combined or single, with or without payload)?`;
+        `for other frames (combined or bare, with or without payload)?`;
       return;
     }
     this.#frameLeft = count;
@@ -246,7 +247,7 @@ export class ResponseDecoder {
     const length = normalizeRecord(bytes, view, at, this.#recordBytes);
     if (length === NOT_A_RECORD) {
       this.error = "expected the headers of an IPv4 TCP packet in a record, got something else: " +
-        "is intercept built or configured for other frames (combined or single, with or " +
+        "is intercept built or configured for other frames (combined or bare, with or " +
         "without payload)?";
       return;
     }

@@ -17,6 +17,7 @@ import { HeldRecords } from "./held_records.ts";
 import { TunnelListener } from "./listener.ts";
 import { type PeerOwner, TunnelPeer } from "./peer.ts";
 import { RouteTable } from "./route_table.ts";
+import { SinglePeers } from "./single_peers.ts";
 import { TunnelServerStats } from "./stats.ts";
 import { prepareTunnelSocket } from "./tunnel_socket.ts";
 
@@ -33,6 +34,13 @@ export interface TunnelServerOptions {
   recordBytes?: RecordBytes;
   /** Most records in a combined frame; never more than the protocol allows, which is the default. */
   maxRecordsPerFrame?: number;
+  /**
+   * Every packet goes to the one tcpcopy that is connected, without announcements; a later one takes
+   * its place, or is refused when it is protected.
+   */
+  single?: { isProtected: boolean };
+  /** Whether connections are told apart without the target's address. Default false. */
+  anyTargetAddress?: boolean;
   /** Connections beyond this are closed at once. Default 64. */
   maxConnections?: number;
   /** What may wait for one slow peer. Default 1 MiB. */
@@ -67,6 +75,8 @@ const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
  */
 export class TunnelServer {
   readonly stats: TunnelServerStats;
+  /** Most records in a combined frame, for connections from now on. */
+  maxRecordsPerFrame: number | undefined;
   readonly #options: TunnelServerOptions;
   readonly #loop: EventLoop;
   readonly #mode: FrameMode;
@@ -81,6 +91,9 @@ export class TunnelServer {
   /** By id less one. */
   readonly #peers: (TunnelPeer | undefined)[];
   readonly #peerOwner: PeerOwner;
+  readonly #isAnyTarget: boolean;
+  /** In single mode: the connections of the one tcpcopy. */
+  readonly #single: SinglePeers | undefined;
   /** Peers to flush at the end of the turn. */
   readonly #dirty: TunnelPeer[];
   #listener: TunnelListener | undefined;
@@ -92,6 +105,9 @@ export class TunnelServer {
     const maxConnections = options.maxConnections ?? 64;
     const seed = (Math.random() * 0x100000000) | 0;
     this.stats = new TunnelServerStats();
+    this.maxRecordsPerFrame = options.maxRecordsPerFrame;
+    this.#isAnyTarget = options.anyTargetAddress ?? false;
+    this.#single = options.single && new SinglePeers(options.single.isProtected);
     this.#options = options;
     this.#loop = options.loop;
     this.#mode = options.mode ?? "combined";
@@ -106,6 +122,7 @@ export class TunnelServer {
       this.#recordBytes,
       options.heldMaxAgeMs ?? 3000,
       seed,
+      this.#isAnyTarget,
     );
     this.#peers = new Array<TunnelPeer | undefined>(maxConnections).fill(undefined);
     this.#dirty = [];
@@ -176,10 +193,16 @@ export class TunnelServer {
       this.stats.notIpv4++;
       return;
     }
+    if (this.#single !== undefined) {
+      const only = this.#single.choose(packet);
+      if (only === undefined) this.stats.unrouted++;
+      else only.append(packet);
+      return;
+    }
     const id = this.#routes.get(
       packet.destinationAddress,
       packet.destinationPort,
-      packet.sourceAddress,
+      this.#isAnyTarget ? 0 : packet.sourceAddress,
       packet.sourcePort,
       this.#loop.nowMs | 0,
     );
@@ -236,6 +259,8 @@ export class TunnelServer {
     targetPort: number,
   ): void {
     this.stats.announced++;
+    if (this.#single !== undefined) return;
+    if (this.#isAnyTarget) target = 0;
     const nowMs = this.#loop.nowMs;
     peer.hasRoutes = true;
     this.#routes.set(client, clientPort, target, targetPort, peer.id, nowMs | 0);
@@ -253,15 +278,17 @@ export class TunnelServer {
     targetPort: number,
   ): void {
     this.stats.forgotten++;
+    if (this.#isAnyTarget) target = 0;
     const nowMs = this.#loop.nowMs | 0;
     if (this.#routes.get(client, clientPort, target, targetPort, nowMs) !== peer.id) return;
     this.#routes.remove(client, clientPort, target, targetPort);
   }
 
   #welcome(fd: number): void {
-    const slot = this.#peers.indexOf(undefined);
     const endpoint = peerEndpoint(fd);
-    if (slot < 0 || endpoint === undefined) {
+    const isAdmitted = endpoint !== undefined && (this.#single?.admits(this.#loop.nowMs) ?? true);
+    const slot = this.#peers.indexOf(undefined);
+    if (slot < 0 || !isAdmitted) {
       this.stats.refused++;
       closeFd(fd);
       return;
@@ -278,9 +305,11 @@ export class TunnelServer {
       this.#outputBytes,
       this.#mode,
       this.#recordBytes,
-      this.#options.maxRecordsPerFrame,
+      this.maxRecordsPerFrame,
     );
-    this.#peers[slot] = new TunnelPeer(slot + 1, fd, endpoint, output, this.#peerOwner);
+    const peer = new TunnelPeer(slot + 1, fd, endpoint, output, this.#peerOwner);
+    this.#peers[slot] = peer;
+    this.#single?.add(peer);
     this.stats.accepted++;
     this.#options.onConnect?.(endpoint);
   }
@@ -288,6 +317,7 @@ export class TunnelServer {
   #onPeerClosed(peer: TunnelPeer, reason: string): void {
     if (peer.hasRoutes) this.#routes.removeValue(peer.id);
     this.#peers[peer.id - 1] = undefined;
+    this.#single?.remove(peer);
     this.stats.closed++;
     if (!this.#isClosed) this.#options.onClose?.(peer.endpoint, reason);
   }

@@ -13,15 +13,23 @@ import { Errno } from "../../ffi/errno.ts";
 import { closeFd, type Endpoint, openSocketPair, receive, send } from "../../ffi/socket.ts";
 import { EPOLLIN, EPOLLOUT, type EventLoop } from "../loop/event_loop.ts";
 import { partitionOf } from "../wire/partition.ts";
-import { FRAME_HEADER_BYTES, PROTOCOL_VERSION, RECORD_BYTES, REQUEST_BYTES } from "./codec.ts";
+import {
+  FRAME_HEADER_BYTES,
+  PROTOCOL_VERSION,
+  RECORD_BYTES,
+  RECORD_WITH_PAYLOAD_BYTES,
+  REQUEST_BYTES,
+} from "./codec.ts";
+import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "./form.ts";
 import { describeFailure } from "./tunnel_socket.ts";
 
 /** Requests read at a time; as much may wait for each worker. */
 const REQUEST_ROOM_BYTES = 1024 * REQUEST_BYTES;
 /** Frames that may wait for a tcpcopy that reads slowly. */
 const FRAME_ROOM_BYTES = 256 << 10;
-/** No frame is longer: a count, and 16 records. */
-const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + 16 * RECORD_BYTES;
+/** No frame is longer: a count, and 16 records, or 6 with payload. */
+const MAX_FRAME_BYTES = FRAME_HEADER_BYTES +
+  Math.max(16 * RECORD_BYTES, 6 * RECORD_WITH_PAYLOAD_BYTES);
 
 /** One worker's end of a connection. */
 interface Branch {
@@ -40,6 +48,9 @@ export class SplitConnection {
   readonly #fd: number;
   readonly #loop: EventLoop;
   readonly #onEnd: (reason: string) => void;
+  readonly #recordBytes: number;
+  /** In front of the records of a frame; none where each record stands alone. */
+  readonly #headerBytes: number;
   readonly #memory: Arena;
   readonly #branches: Branch[] = [];
   /** Where requests are read to; behind them stand those of which only the beginning has come. */
@@ -59,6 +70,7 @@ export class SplitConnection {
    * @param workers how many there are
    * @param hand gives a worker its end of the pair, which it is to close
    * @param onEnd called once, unless `close` was; the reason is a clause without a full stop
+   * @param form how the workers' frames are made
    * @throws SystemError when memory or descriptors are short; then nothing is left open but `fd`
    */
   constructor(
@@ -68,11 +80,14 @@ export class SplitConnection {
     workers: number,
     hand: (worker: number, fd: number) => void,
     onEnd: (reason: string) => void,
+    form: Pick<TunnelForm, "mode" | "recordBytes"> = DEFAULT_TUNNEL_FORM,
   ) {
     this.endpoint = endpoint;
     this.#fd = fd;
     this.#loop = loop;
     this.#onEnd = onEnd;
+    this.#recordBytes = form.recordBytes;
+    this.#headerBytes = form.mode === "bare" ? 0 : FRAME_HEADER_BYTES;
     const perBranch = REQUEST_ROOM_BYTES + MAX_FRAME_BYTES;
     this.#memory = new Arena(REQUEST_ROOM_BYTES + FRAME_ROOM_BYTES + workers * perBranch + 64);
     this.#input = this.#memory.allocate(REQUEST_ROOM_BYTES, 1);
@@ -207,8 +222,9 @@ export class SplitConnection {
       return;
     }
     const end = at + branch.begunBytes + count;
-    while (at + FRAME_HEADER_BYTES <= end) {
-      const next = at + FRAME_HEADER_BYTES + view.getUint16(at) * RECORD_BYTES;
+    while (at + this.#headerBytes < end) {
+      const records = this.#headerBytes === 0 ? 1 : view.getUint16(at);
+      const next = at + this.#headerBytes + records * this.#recordBytes;
       if (next > end) break;
       at = next;
     }

@@ -17,6 +17,7 @@ import {
   SLL_PROTOCOL_OFFSET,
 } from "./linux_cooked.ts";
 import { TCP_HEADER_BYTES } from "./tcp.ts";
+import { Inside, TunnelHeaders } from "./tunnel_headers.ts";
 
 /** What became of a packet handed to {@link Packet.parse}. */
 export const ParseResult = {
@@ -43,6 +44,8 @@ const FRAGMENT_MASK = 0x3fff; // more fragments, and the fragment offset
 const IPV6_FRAGMENT_MASK = 0xfff9; // the fragment offset, and more fragments
 /** More extension headers than any real packet has. */
 const MAX_IPV6_EXTENSIONS = 16;
+/** More packets inside packets than any mirror makes. */
+const MAX_TUNNELS = 4;
 
 /**
  * One captured packet. The fields are valid after `parse` or `parseIp` returned `ParseResult.Tcp`
@@ -59,6 +62,11 @@ const MAX_IPV6_EXTENSIONS = 16;
  * ```
  */
 export class Packet {
+  /**
+   * Whether TCP is also looked for inside VXLAN, GRE, ERSPAN and IP in IP; the fields are then those of
+   * the inner packet. Default false.
+   */
+  stripsTunnels: boolean;
   /** What was handed to `parse`. */
   bytes: Uint8Array;
   /** The same memory as `bytes`. */
@@ -101,7 +109,12 @@ export class Packet {
   /** Payload bytes that are in the buffer, 0..payloadLength. */
   capturedPayloadLength: number;
 
+  readonly #inside = new TunnelHeaders();
+  /** Tunnels the packet may still have around it. */
+  #tunnelsLeft = 0;
+
   constructor() {
+    this.stripsTunnels = false;
     this.bytes = new Uint8Array(0);
     this.view = new DataView(this.bytes.buffer);
     this.ipVersion = 4;
@@ -140,6 +153,7 @@ export class Packet {
     capturedLength: number,
   ): ParseResult {
     if (!isRangeUsable(view, offset, capturedLength)) return ParseResult.Truncated;
+    this.#tunnelsLeft = this.stripsTunnels ? MAX_TUNNELS : 0;
     const end = Math.min(offset + capturedLength, view.byteLength);
     switch (linkType) {
       case LinkType.Raw:
@@ -170,6 +184,7 @@ export class Packet {
   /** Reads a packet that begins with its IP header, as raw sockets give it. */
   parseIp(bytes: Uint8Array, view: DataView, offset: number, capturedLength: number): ParseResult {
     if (!isRangeUsable(view, offset, capturedLength)) return ParseResult.Truncated;
+    this.#tunnelsLeft = this.stripsTunnels ? MAX_TUNNELS : 0;
     return this.#parseIp(bytes, view, offset, Math.min(offset + capturedLength, view.byteLength));
   }
 
@@ -224,8 +239,13 @@ export class Packet {
     if (headerLength < IPV4_HEADER_BYTES || totalLength < headerLength) {
       return ParseResult.Malformed;
     }
-    if (view.getUint8(offset + 9) !== IP_PROTOCOL_TCP) return ParseResult.NotTcp;
+    const protocol = view.getUint8(offset + 9);
+    if (protocol !== IP_PROTOCOL_TCP && this.#tunnelsLeft === 0) return ParseResult.NotTcp;
     if ((view.getUint16(offset + 6) & FRAGMENT_MASK) !== 0) return ParseResult.Fragment;
+    if (protocol !== IP_PROTOCOL_TCP) {
+      const ipEnd = Math.min(end, offset + totalLength);
+      return this.#parseInside(bytes, view, protocol, offset + headerLength, ipEnd);
+    }
     this.bytes = bytes;
     this.view = view;
     this.ipVersion = 4;
@@ -246,7 +266,11 @@ export class Packet {
     let nextHeader = view.getUint8(offset + 6);
     let at = offset + IPV6_HEADER_BYTES;
     for (let walked = 0; nextHeader !== IP_PROTOCOL_TCP; walked++) {
-      if (!isIpv6Extension(nextHeader)) return ParseResult.NotTcp;
+      if (!isIpv6Extension(nextHeader)) {
+        if (this.#tunnelsLeft === 0) return ParseResult.NotTcp;
+        const ipEnd = Math.min(end, offset + totalLength);
+        return this.#parseInside(bytes, view, nextHeader, at, ipEnd);
+      }
       if (walked === MAX_IPV6_EXTENSIONS) return ParseResult.Malformed;
       if (at + 8 - offset > totalLength) return ParseResult.Malformed;
       if (at + 8 > end) return ParseResult.Truncated;
@@ -270,6 +294,32 @@ export class Packet {
     this.sourceAddress = 0;
     this.destinationAddress = 0;
     return this.#parseTcp(view, end);
+  }
+
+  /** Takes one tunnel off, if there is one; `at` is behind the IP header, `end` the packet's end. */
+  #parseInside(
+    bytes: Uint8Array,
+    view: DataView,
+    protocol: number,
+    at: number,
+    end: number,
+  ): ParseResult {
+    this.#tunnelsLeft--;
+    const inside = this.#inside;
+    switch (inside.find(view, protocol, at, end)) {
+      case Inside.Ethernet: {
+        const typeAt = inside.offset + ETHERNET_HEADER_BYTES - 2;
+        return this.#parseEtherType(bytes, view, typeAt, inside.end);
+      }
+      case Inside.Ip:
+        return this.#parseIp(bytes, view, inside.offset, inside.end);
+      case Inside.Malformed:
+        return ParseResult.Malformed;
+      case Inside.Truncated:
+        return ParseResult.Truncated;
+      default:
+        return ParseResult.NotTcp;
+    }
   }
 
   /** Reads the TCP header; the IP fields of the cursor are set, `end` is the end of the capture. */

@@ -4,7 +4,7 @@ import { LinkType } from "../../src/wire/link_type.ts";
 import { Packet, ParseResult } from "../../src/wire/packet.ts";
 import { PcapWriter } from "../../src/wire/pcap_file.ts";
 import { openFileCount } from "../ffi/open_files.ts";
-import { makePacket, runElsewhere } from "./packets.ts";
+import { makePacket } from "./packets.ts";
 
 const START_US = 1_700_000_000_123_456;
 /** Beyond 2038, where seconds no longer fit a signed 32-bit number. */
@@ -52,9 +52,9 @@ function sequences(file: PcapFileReader): number[] {
 Deno.test("packets come with their bytes, lengths, times and link type", () => {
   withFile(capture(3), (path) => {
     using file = new PcapFileReader(path);
-    assert.equal(file.linkType === LinkType.RawBsd || file.linkType === LinkType.Raw, true);
     for (let index = 0; index < 3; index++) {
       assert.equal(file.next(), true);
+      assert.equal(file.linkType, LinkType.Raw);
       assert.equal(file.timestampUs, START_US + index * 1000);
       assert.equal(file.capturedLength, 40 + index);
       assert.equal(file.originalLength, 40 + index);
@@ -78,14 +78,14 @@ Deno.test("packets come with their bytes, lengths, times and link type", () => {
 
 Deno.test("rewind starts over, as often as wanted", () => {
   withFile(capture(5), (path) => {
-    using file = new PcapFileReader(path, { filter: "tcp dst port 81" });
-    assert.deepEqual(sequences(file), [1, 3]);
+    using file = new PcapFileReader(path);
+    assert.deepEqual(sequences(file), [0, 1, 2, 3, 4]);
     for (let round = 0; round < 20; round++) {
       file.rewind();
       assert.equal(file.packetsRead, 0);
       assert.equal(file.next(), true);
     }
-    assert.deepEqual(sequences(file), [3]);
+    assert.deepEqual(sequences(file), [1, 2, 3, 4]);
   });
 });
 
@@ -167,7 +167,7 @@ Deno.test("a file cut short gives every whole packet, then says so", () => {
         assert.equal(error.packetsRead, 3);
         assert.equal(error.truncated, true);
         assert.ok(error.message.startsWith(`The capture file ${path} ends in the middle of a `));
-        assert.match(error.message, /after 3 packets \(truncated dump file.*intact/);
+        assert.match(error.message, /after 3 packets \(truncated\).*intact/);
         return true;
       });
     });
@@ -194,37 +194,20 @@ Deno.test("what is no capture file is refused with a sentence", () => {
   const refused = (content: Uint8Array, pattern: RegExp) =>
     withFile(content, (path) =>
       assert.throws(
-        () => new PcapFileReader(path),
+        () => {
+          using file = new PcapFileReader(path);
+          file.next();
+        },
         (error: unknown) => error instanceof CaptureFileError && pattern.test(error.message),
       ));
-  refused(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: example\r\n\r\n"), /unknown file fo/);
-  refused(new Uint8Array(0), /truncated dump file.*expected a pcap or pcapng file/);
-  refused(capture(1).subarray(0, 20), /truncated dump file/);
+  refused(
+    new TextEncoder().encode("GET / HTTP/1.1\r\nHost: example\r\n\r\n"),
+    /unknown file format.*expected a pcap or pcapng file/,
+  );
+  refused(new Uint8Array(0), /is empty: expected a pcap or pcapng file/);
+  refused(capture(1).subarray(0, 20), /ends in the middle of a packet after 0 packets/);
   assert.throws(
     () => new PcapFileReader("/nonexistent/x.pcap"),
-    /The capture file \/nonexistent\/x\.pcap cannot be read \(.*No such file or directory\)/,
+    /The capture file \/nonexistent\/x\.pcap cannot be read \(No such file or directory.*\)/,
   );
-  withFile(capture(1), (path) => {
-    const before = openFileCount();
-    assert.throws(() => new PcapFileReader(path, { filter: "tcp por 1" }), /does not compile/);
-    assert.equal(openFileCount(), before);
-  });
-});
-
-Deno.test("standard input can be read once", async () => {
-  const path = Deno.makeTempFileSync();
-  try {
-    Deno.writeFileSync(path, capture(3));
-    const output = await runElsewhere(
-      ["sh", "-c", `"$@" < ${path}`, "sh"],
-      `import { PcapFileReader } from "./src/capture/pcap_file.ts";
-       const file = new PcapFileReader("-");
-       while (file.next());
-       console.log(file.packetsRead);
-       try { file.rewind(); } catch (error) { console.log(error.message); }`,
-    );
-    assert.match(output, /^3\nStandard input cannot be read a second time/);
-  } finally {
-    Deno.removeSync(path);
-  }
 });

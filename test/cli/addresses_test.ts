@@ -27,6 +27,19 @@ Deno.test("transfers: with and without the online server's address, several of t
   ]);
 });
 
+Deno.test("transfers: hardware addresses behind either side", () => {
+  const mac = (last: number) => Uint8Array.from([2, 0, 0, 0, 0xab, last]);
+  const [both, left, right] = parseTransfers(
+    "198.18.0.1:80@02:00:00:00:ab:01-198.18.0.2:81@02:00:00:00:AB:02," +
+      "80@02:00:00:00:ab:03-198.18.0.3:81,80-198.18.0.4:81@02-00-00-00-ab-04",
+  );
+  assert.deepEqual([both.sourceMac, both.targetMac], [mac(1), mac(2)]);
+  assert.deepEqual([both.onlineAddress, both.onlinePort], [address("198.18.0.1"), 80]);
+  assert.deepEqual([both.targetAddress, both.targetPort], [address("198.18.0.2"), 81]);
+  assert.deepEqual([left.sourceMac, left.targetMac], [mac(3), undefined]);
+  assert.deepEqual([right.sourceMac, right.targetMac], [undefined, mac(4)]);
+});
+
 Deno.test("transfers: everything malformed is refused with the form that was expected", () => {
   for (
     const text of [
@@ -44,6 +57,12 @@ Deno.test("transfers: everything malformed is refused with the form that was exp
       "a:b:80-198.18.0.2:80",
       "198.18.0.2:80-198.18.0.2:80",
       "80-host:80",
+      "80@-198.18.0.2:80",
+      "80@02:00:00:00:00-198.18.0.2:80",
+      "80@02-00-00-00-00-01-198.18.0.2:80",
+      "80-198.18.0.2:80@ff:ff:ff:ff:ff:ff",
+      "80-198.18.0.2:80@00:00:00:00:00:00",
+      "80-198.18.0.2:80@02:00:00:00:00:01:02",
     ]
   ) assert.throws(() => parseTransfers(text), UsageError, text);
 });
@@ -90,4 +109,9 @@ Deno.test("what is no address of a host is refused", () => {
   }
   assert.throws(() => parseClientAddresses("224.0.0.x"), UsageError);
   assert.equal(parseTransfers("223.255.255.1:80-1.0.0.1:80").length, 1);
+});
+
+Deno.test("transfers: one port to two targets, but not the same pair twice", () => {
+  assert.equal(parseTransfers("80-198.18.0.2:80,80-198.18.0.5:80,80-198.18.0.5:81").length, 3);
+  assert.throws(() => parseTransfers("80-198.18.0.2:80,80-198.18.0.2:80"), /named twice.*-n 2/);
 });

@@ -70,7 +70,61 @@ const recorded = ["keepalive", "mixed"].map(workloadNamed).concat({
   connections: 1000,
 });
 
+/** Other ways of capture and injection than the default, and mirrored traffic. */
+const ways: Case[] = ["keepalive", "mixed", "short"].flatMap((name) => {
+  const made = simple(workloadNamed(name));
+  const way = (suffix: string, title: string, args: string, lab: LabOptions = {}): Case => ({
+    ...made,
+    name: `${name}-${suffix}`,
+    title: `${made.title}; ${title}`,
+    lab,
+    plan: {
+      ...made.plan,
+      tcpcopyArgs: args.split(" "),
+      ...(lab.mirror && { tcpcopyHost: "mirror" }),
+    },
+  });
+  return [
+    way("pcap", "libpcap both ways", "--capture pcap --inject pcap -o eth0"),
+    way("ring-link", "packet rings on a device, frames", "--capture ring -i eth0 --inject link"),
+    way("vxlan", "mirrored in VXLAN", "--capture pcap --decapsulate", { mirror: "vxlan" }),
+  ];
+});
+
+const mirrored = simple(workloadNamed("mixed"));
+const spans: Case[] = ["pcap", "ring"].map((capture) => ({
+  ...mirrored,
+  name: `mixed-span-${capture}`,
+  title: `${mirrored.title}; from a mirror port with ${capture}`,
+  lab: { mirror: "span" },
+  plan: {
+    ...mirrored.plan,
+    tcpcopyHost: "mirror",
+    tcpcopyArgs: ["--capture", capture, "-i", "eth0"],
+  },
+}));
+
 const special: Case[] = [
+  {
+    name: "vxlan-ring",
+    title: "mixed sizes, mirrored in VXLAN, packet rings",
+    lab: { mirror: "vxlan" },
+    plan: {
+      workloads: [workloadNamed("mixed")],
+      tcpcopyHost: "mirror",
+      tcpcopyArgs: ["--capture", "ring", "--decapsulate"],
+    },
+  },
+  {
+    name: "offline-forms",
+    title: "one recording as pcapng, plain and compressed, from a file and standard input",
+    lab: {},
+    plan: {
+      workloads: [workloadNamed("keepalive"), { ...workloadNamed("short"), connections: 200 }],
+      mode: "offline",
+      forms: ["pcap", "pcapng", "gzip", "zstd", "stdin"],
+    },
+  },
   {
     name: "intercept-restart",
     title: "intercept killed and restarted in mid-run",
@@ -118,6 +172,8 @@ const list: Case[] = [
   ...[...workloads.values()].filter((workload) => !ownNames.has(workload.name)).map(simple),
   ...own,
   ...hard,
+  ...ways,
+  ...spans,
   ...special,
 ];
 

@@ -10,7 +10,14 @@
 import { LabProcess } from "./process.ts";
 
 /** The hosts of a lab. */
-export type HostName = "client" | "online" | "target" | "assistant";
+export type HostName =
+  | "client"
+  | "online"
+  | "target"
+  | "assistant"
+  | "online2"
+  | "target2"
+  | "mirror";
 
 /** Their addresses, all in 198.18.0.0/24. */
 export const addresses: Readonly<Record<HostName, string>> = {
@@ -18,6 +25,9 @@ export const addresses: Readonly<Record<HostName, string>> = {
   online: "198.18.0.1",
   target: "198.18.0.2",
   assistant: "198.18.0.3",
+  online2: "198.18.0.4",
+  target2: "198.18.0.5",
+  mirror: "198.18.0.6",
 };
 
 /** Addresses of replayed clients, routed to the assistant on the target. */
@@ -36,9 +46,23 @@ export interface LabOptions {
   lossAt?: "target" | "switch";
   /** Largest receive buffer of a socket on the target: makes its window close. */
   targetReceiveBytes?: number;
+  /** Whether there are a second online and a second target server. */
+  second?: boolean;
+  /**
+   * Adds a host that gets a copy of the online server's traffic: from the switch as it is ("span":
+   * the client's frames), or from the online server wrapped in VXLAN, both directions.
+   */
+  mirror?: "span" | "vxlan";
 }
 
-const hostNames = Object.keys(addresses) as HostName[];
+const hostsOfAll: readonly HostName[] = ["client", "online", "target", "assistant"];
+const hostsOfSome: readonly HostName[] = ["online2", "target2", "mirror"];
+
+/** Where the application listens, and where VXLAN packets go. */
+const APPLICATION_PORT = 8080;
+const VXLAN_PORT = 4789;
+/** Room for a whole packet with VXLAN around it. */
+const MIRROR_MTU_BYTES = 1600;
 
 /** What to install when a program is missing, by program. */
 const packages: Readonly<Record<string, string>> = {
@@ -113,6 +137,9 @@ export class Lab {
   }
 
   async #build(options: LabOptions): Promise<void> {
+    const hostNames: HostName[] = [...hostsOfAll];
+    if (options.second) hostNames.push("online2", "target2");
+    if (options.mirror) hostNames.push("mirror");
     await run(["ip", "-batch", "-"], [
       "netns add switch",
       ...hostNames.map((host) => `netns add ${host}`),
@@ -141,7 +168,9 @@ export class Lab {
         "link set lo up",
         `address add ${addresses[host]}/24 dev eth0`,
         "link set eth0 up",
-        ...(host === "target" ? [`route add ${REPLAY_NETWORK} via ${addresses.assistant}`] : []),
+        ...(host.startsWith("target")
+          ? [`route add ${REPLAY_NETWORK} via ${addresses.assistant}`]
+          : []),
       ]);
     }
     const receiveBytes = options.targetReceiveBytes;
@@ -149,6 +178,7 @@ export class Lab {
       const limits = `4096 ${receiveBytes} ${receiveBytes}`;
       await inNamespace("target", `echo ${limits} > /proc/sys/net/ipv4/tcp_rmem`);
     }
+    if (options.mirror) await mirrorTraffic(options.mirror);
     if (options.lossPercent) await this.#lose(options.lossPercent, options.lossAt ?? "target");
   }
 
@@ -215,10 +245,40 @@ export class Lab {
     if (this.#closed) return;
     this.#closed = true;
     for (const process of this.#processes.reverse()) await process.stop(2_000);
-    for (const host of ["switch", ...hostNames]) {
+    for (const host of ["switch", ...hostsOfAll, ...hostsOfSome]) {
       if (fileExists(`/run/netns/${host}`)) await run(["ip", "netns", "delete", host]);
     }
   }
+}
+
+/** Copies what the online server receives (with VXLAN, also what it sends) to the mirror host. */
+async function mirrorTraffic(kind: "span" | "vxlan"): Promise<void> {
+  requirePrograms(["nft"]);
+  const copy = (hook: string, device: string, match: string, to: string) =>
+    `chain ${hook} { type filter hook ${hook} device ${device} priority 0; ${match} dup to ${to}; }`;
+  if (kind === "span") {
+    await run(["nsenter", "--net=/run/netns/switch", "nft", "-f", "-"], [
+      "table netdev lab {",
+      copy("ingress", portOf("client"), `tcp dport ${APPLICATION_PORT}`, portOf("mirror")),
+      "}",
+    ]);
+    return;
+  }
+  for (const host of ["online", "mirror"] as const) {
+    await run(["ip", "-n", "switch", "link", "set", portOf(host), "mtu", `${MIRROR_MTU_BYTES}`]);
+    await run(["ip", "-n", host, "link", "set", "eth0", "mtu", `${MIRROR_MTU_BYTES}`]);
+  }
+  await run(["ip", "-n", "online", "-batch", "-"], [
+    `link add copy0 type vxlan id 42 local ${addresses.online} remote ${addresses.mirror} ` +
+    `dstport ${VXLAN_PORT} dev eth0`,
+    "link set copy0 up mtu 1500",
+  ]);
+  await run(["nsenter", "--net=/run/netns/online", "nft", "-f", "-"], [
+    "table netdev lab {",
+    copy("ingress", "eth0", `tcp dport ${APPLICATION_PORT}`, "copy0"),
+    copy("egress", "eth0", `tcp sport ${APPLICATION_PORT}`, "copy0"),
+    "}",
+  ]);
 }
 
 function portOf(host: HostName): string {
@@ -259,12 +319,13 @@ async function feed(stdin: WritableStream<Uint8Array>, text: string): Promise<vo
   }
 }
 
-async function inNamespace(name: string, script: string): Promise<void> {
+/** Runs shell commands on a host. */
+export async function inNamespace(name: string, script: string): Promise<void> {
   await run(["nsenter", `--net=/run/netns/${name}`, "--", "sh"], [script]);
 }
 
 /** Runs a short command to its end; returns its standard output. */
-async function run(argv: readonly string[], input: readonly string[] = []): Promise<string> {
+export async function run(argv: readonly string[], input: readonly string[] = []): Promise<string> {
   const child = new Deno.Command(argv[0], {
     args: argv.slice(1),
     stdin: "piped",

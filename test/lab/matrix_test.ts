@@ -69,3 +69,27 @@ Deno.test({
   ignore: Deno.env.get("TCPCOPY_ORIG") === undefined,
   fn: () => assertExact("keepalive", ["--original", "tcpcopy"]),
 });
+
+/** Other builds of the originals, by the suffix of the variables that name them. */
+const builds = {
+  /** ./configure --single */
+  SINGLE: "--single",
+  /** ./configure --disable-combined */
+  BARE: "--disable-combined",
+  /** ./configure --with-resp-payload; tcpcopy has the code, but no such switch: -DTC_PAYLOAD */
+  PAYLOAD: "--resp-payload",
+};
+
+for (const [build, option] of Object.entries(builds)) {
+  for (const role of ["intercept", "tcpcopy"] as const) {
+    const ours = role === "intercept" ? "tcpcopy" : "intercept";
+    Deno.test({
+      name: `lab: our ${ours} with the original ${role} built as ${build}, keep-alive`,
+      ignore: Deno.env.get(`${role.toUpperCase()}_ORIG_${build}`) === undefined,
+      fn: () =>
+        assertExact("keepalive", [
+          ...["--original", role, "--original-build", build, `--${ours}-args`, option],
+        ]),
+    });
+  }
+}

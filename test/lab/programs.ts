@@ -69,6 +69,10 @@ export interface TcpcopyOptions {
   /** Addresses of the replayed clients. */
   clientAddresses: string;
   extra: readonly string[];
+  /** Where it runs. Default: the online server. */
+  host?: HostName;
+  /** A file it gets as its standard input. */
+  standardInput?: string;
   /** Whether to wait until it is ready; an offline replay may be over before one looks. */
   waitUntilReady: boolean;
 }
@@ -82,7 +86,11 @@ export async function startTcpcopy(lab: Lab, options: TcpcopyOptions): Promise<L
     ...["-s", addresses.assistant, "-c", options.clientAddresses],
     ...options.extra,
   ];
-  const process = start(lab, "online", "tcpcopy", maker, argv, directory);
+  const host = options.host ?? "online";
+  const redirected = options.standardInput === undefined
+    ? argv
+    : ["sh", "-c", `exec "$@" < ${options.standardInput}`, "sh", ...argv];
+  const process = start(lab, host, "tcpcopy", maker, redirected, directory);
   if (!options.waitUntilReady) return process;
   if (maker === "ours") {
     await process.waitFor(/\bready\b/i, READY_TIMEOUT_MS);

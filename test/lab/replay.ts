@@ -5,7 +5,7 @@
 import type { ClientMark, ClientSummary } from "./client.ts";
 import { compare, type Comparison } from "./compare.ts";
 import { isUserNamespace } from "./enter.ts";
-import { addresses, fileExists, type Lab, requirePrograms } from "./hosts.ts";
+import { addresses, fileExists, type HostName, type Lab, requirePrograms } from "./hosts.ts";
 import type { LabProcess } from "./process.ts";
 import {
   APPLICATION_PORT,
@@ -15,6 +15,7 @@ import {
   startTcpcopy,
   type TcpcopyOptions,
 } from "./programs.ts";
+import { type RecordingForm, writeForm } from "./recording_forms.ts";
 import { parseReport, type ServerReport, type ServerStatus } from "./report.ts";
 import type { Workload } from "./workloads.ts";
 
@@ -36,6 +37,10 @@ export interface ReplayPlan {
    */
   mode?: "live" | "offline" | "join";
   joinAfterMs?: number;
+  /** Where tcpcopy runs. Default: the online server. */
+  tcpcopyHost?: HostName;
+  /** The recording is replayed in each of these forms, one after the other. Default: as recorded. */
+  forms?: readonly RecordingForm[];
   /** Records what passes these hosts' wires in `directory`/HOST.pcap. */
   record?: readonly ("online" | "target")[];
   /** Kills intercept when this share of the online requests has reached the target. */
@@ -149,6 +154,7 @@ class Replay {
       directory: this.#plan.directory,
       clientAddresses: this.#plan.clientAddresses ?? "198.19.0.x",
       extra: this.#plan.tcpcopyArgs ?? [],
+      host: this.#plan.tcpcopyHost,
       waitUntilReady: true,
     };
   }
@@ -259,13 +265,35 @@ class Replay {
       this.#problems.push(`the recording is not whole (lab fault): ${tcpdump.lastLines(3)}`);
     }
     await this.#startIntercept();
-    const options = this.#tcpcopyOptions();
-    this.#tcpcopy = await startTcpcopy(this.#lab, {
-      ...options,
-      extra: ["-i", path, ...options.extra],
-      waitUntilReady: false,
-    });
-    await this.#endOffline(this.#tcpcopy);
+    const forms = this.#plan.forms ?? ["pcap"];
+    const ledgers: string[] = [];
+    for (const [index, form] of forms.entries()) {
+      if (index > 0) await this.#freshTarget(forms[index - 1]);
+      const file = await writeForm(path, form);
+      const options = this.#tcpcopyOptions();
+      this.#tcpcopy = await startTcpcopy(this.#lab, {
+        ...options,
+        // The target may remember the connections of the form before.
+        clientAddresses: forms.length === 1 ? options.clientAddresses : `198.19.${index}.x`,
+        extra: ["-i", form === "stdin" ? "-" : file, ...options.extra],
+        standardInput: form === "stdin" ? file : undefined,
+        waitUntilReady: false,
+      });
+      await this.#endOffline(this.#tcpcopy);
+      ledgers.push(ledgerOf(this.#tcpcopy));
+      if (ledgers[index] !== ledgers[0]) {
+        this.#problems.push(`another ledger from ${form}: ${ledgers[index]}, not ${ledgers[0]}`);
+      }
+    }
+  }
+
+  /** Compares what the target got of one form, and starts it anew for the next. */
+  async #freshTarget(form: RecordingForm): Promise<void> {
+    await this.#drain();
+    await this.#end(this.#target as LabProcess);
+    const { share, mismatches } = compare(this.#report("online"), this.#report("target"));
+    if (share < 1) this.#problems.push(`${form}: ${share * 100} % exact`, ...mismatches);
+    this.#target = await this.#startServer("target");
   }
 
   /** An offline replay ends by itself, with code 0 when every session was complete. */
@@ -348,6 +376,12 @@ class Replay {
   #status(host: string): ServerStatus {
     return this.#report(host).status;
   }
+}
+
+/** The lines of tcpcopy's ledger that do not depend on timing. */
+function ledgerOf(tcpcopy: LabProcess): string {
+  const [ledger = ""] = /^sessions [^]*?^bytes acknowledged .*$/m.exec(tcpcopy.output) ?? [];
+  return ledger === "" ? `none (${tcpcopy.lastLines(3)})` : ledger.replaceAll(/\s+/g, " ");
 }
 
 /** libpcap hands over a part-filled buffer after a second at the latest. */

@@ -4,7 +4,7 @@
  *     deno run -A test/lab/run.ts --case mixed [--offloads] [--loss 1] [--loss-at switch]
  *         [--original both|intercept|tcpcopy] [--repeat N] [--scale 0.1] [--keep-logs DIR]
  *         [--receive-bytes 65536] [--tcpcopy-args "…"] [--intercept-args "…"] [--json] [--list]
- *         [--record]
+ *         [--record] [--original-build SINGLE|BARE|PAYLOAD]
  *
  * Several cases: `--case keepalive,short`; all: `--case all`. It enters the sandbox of `enter.ts` by
  * itself. `--record` adds the target's packets to the logs kept. The exit code is 0 only if everything arrived byte-exact.
@@ -40,6 +40,7 @@ const options = [
   "loss-at",
   "receive-bytes",
   "original",
+  "original-build",
   "repeat",
   "scale",
   "keep-logs",
@@ -60,6 +61,7 @@ function changed(made: Case, values: Map<string, string>): Case {
     lab.targetReceiveBytes = numberArgument(values, "receive-bytes", 0);
   }
   const original = values.get("original") ?? "none";
+  useBuild(values.get("original-build"));
   if (!["none", "both", "intercept", "tcpcopy"].includes(original)) {
     throw new Error(`--original: expected both, intercept or tcpcopy, came "${original}"`);
   }
@@ -80,6 +82,15 @@ function changed(made: Case, values: Map<string, string>): Case {
       interceptArgs: [...plan.interceptArgs ?? [], ...words(values.get("intercept-args"))],
     },
   };
+}
+
+/** Takes another build of the originals, which TCPCOPY_ORIG_SINGLE and the like name. */
+function useBuild(build: string | undefined): void {
+  if (build === undefined) return;
+  for (const variable of ["TCPCOPY_ORIG", "INTERCEPT_ORIG"]) {
+    const path = Deno.env.get(`${variable}_${build}`);
+    if (path !== undefined) Deno.env.set(variable, path);
+  }
 }
 
 function words(text: string | undefined): string[] {

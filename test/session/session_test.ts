@@ -590,6 +590,34 @@ Deno.test("a session in which nothing happens any more ends", () => {
   bench.assertEmpty();
 });
 
+Deno.test("a session that rests between two requests may do so longer", () => {
+  for (const isAnswered of [true, false]) {
+    const bench = new Bench({ sessionTimeoutMs: 60_000, keepAliveTimeoutMs: 200_000 });
+    bench.open();
+    bench.client({ flags: "PA", text: "one" });
+    bench.turn();
+    bench.target({ flags: "A", ack: 3 });
+    // The client has read an answer: while the target owes it, the session does not rest.
+    if (!isAnswered) bench.client({ flags: "A", at: 3, read: 9 });
+    bench.turn();
+    bench.wait(70_000);
+    assert.equal(bench.outcomes(), isAnswered ? "" : "timed out");
+    bench.wait(140_000);
+    assert.equal(bench.outcomes(), "timed out");
+  }
+});
+
+Deno.test("a session of a target behind an address translation is found by its client", () => {
+  for (const anyTargetAddress of [true, false]) {
+    const bench = new Bench({ anyTargetAddress });
+    bench.client({ flags: "S", at: -1 });
+    bench.turn();
+    bench.target({ flags: "SA", at: -1, ack: 0, source: 0x0a090909 });
+    assert.equal(bench.turn().length, anyTargetAddress ? 1 : 0);
+    bench.table.abortAll(bench.nowMs);
+  }
+});
+
 Deno.test("copies have ports of their own", () => {
   const bench = new Bench({ copies: 3 });
   bench.client({ flags: "S", at: -1 });
@@ -613,7 +641,7 @@ Deno.test("above the limits sessions are shed, and booked", () => {
 });
 
 Deno.test("sampling leaves whole connections out", () => {
-  const bench = new Bench({ percentage: 30 });
+  const bench = new Bench({ percentage: 30, sampleConnections: true });
   for (let port = 20_000; port < 21_000; port++) {
     bench.client({ flags: "S", at: -1, sourcePort: port });
     bench.client({ flags: "PA", sourcePort: port, text: "one" });

@@ -129,6 +129,36 @@ refuses(
   /1 of 1 request packets were cut short.*tcpdump -s 0/,
 );
 refuses(
+  "a file among several that was cut short",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", `${captureFile({})},${captureFile({ cutFileBytes: 7 })}`],
+  /ends in the middle of a packet/,
+);
+refuses(
+  "standard input to be played twice",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", "-", "-T", "2"],
+  /-T: standard input can be played once only/,
+);
+refuses(
+  "a network device where a file is expected",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", "lo"],
+  /-i lo: .*network device.*--capture pcap/,
+);
+refuses(
+  "a device that does not exist",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--capture", "pcap", "-i", "nodev0"],
+  /neither a network device.*nor a file/,
+);
+refuses(
+  "a snap length that makes no sense",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--capture", "pcap", "-S", "60"],
+  /--snap-length.*256/,
+);
+refuses(
   "a capture without requests",
   "tcpcopy",
   () => [...transfer, ...nowhere, "-i", captureFile({ port: 81 })],

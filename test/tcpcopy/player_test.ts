@@ -1,14 +1,19 @@
 import assert from "node:assert/strict";
-import { Player, type PlayerOptions, type RecordedPackets } from "../../src/tcpcopy/player.ts";
+import { Next } from "../../src/capture/recorded_packets.ts";
+import { Player, type PlayerOptions } from "../../src/tcpcopy/player.ts";
 
-class Recording implements RecordedPackets {
+/** Packets at the given times; before each of those in `late` there is nothing a few times. */
+class Recording {
   #at = -1;
-  constructor(readonly timesMs: number[]) {}
+  #waited = 0;
+  constructor(readonly timesMs: number[], readonly late: ReadonlySet<number> = new Set()) {}
   get timestampUs(): number {
     return (this.timesMs[this.#at] ?? 0) * 1000;
   }
-  next(): boolean {
-    return ++this.#at < this.timesMs.length;
+  next(): Next {
+    if (this.late.has(this.#at + 1) && this.#waited++ < 3) return Next.Wait;
+    this.#waited = 0;
+    return ++this.#at < this.timesMs.length ? Next.Packet : Next.End;
   }
 }
 
@@ -17,11 +22,12 @@ function play(
   timesMs: number[],
   options: Partial<PlayerOptions> = {},
   isBehind: (nowMs: number) => boolean = () => false,
+  late?: ReadonlySet<number>,
 ): number[] {
   const played: number[] = [];
   let nowMs = 100;
   const player = new Player(
-    new Recording(timesMs),
+    new Recording(timesMs, late),
     { acceleration: 1, maxGapMs: Infinity, ...options },
     nowMs,
     () => played.push(nowMs),
@@ -62,4 +68,11 @@ Deno.test("more packets at one instant than fit into a turn are all played", () 
 
 Deno.test("an empty recording has ended at once", () => {
   assert.deepEqual(play([]), []);
+});
+
+Deno.test("packets that come late are played late, and those behind them in time", () => {
+  // Looked for again every 2 ms, three times.
+  assert.deepEqual(play([0, 10, 50], {}, undefined, new Set([0])), [106, 116, 156]);
+  assert.deepEqual(play([0, 1, 50], {}, undefined, new Set([1])), [100, 106, 150]);
+  assert.deepEqual(play([0, 1], {}, undefined, new Set([2])), [100, 101]);
 });

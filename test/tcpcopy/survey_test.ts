@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { PcapFileReader } from "../../src/capture/pcap_file.ts";
+import { openRecording } from "../../src/capture/recording.ts";
 import { UsageError } from "../../src/cli/fatal.ts";
 import { TransferMap } from "../../src/session/transfer.ts";
-import { surveyFile } from "../../src/tcpcopy/survey.ts";
+import { surveyRecording } from "../../src/tcpcopy/survey.ts";
 import { LinkType } from "../../src/wire/link_type.ts";
 import { PcapWriter } from "../../src/wire/pcap_file.ts";
 import { fromClient } from "../session/harness.ts";
@@ -15,7 +15,7 @@ const transfers = new TransferMap([{
 }]);
 
 /** Surveys a file of `whole` and `cut` request packets, 100 ms apart. */
-function survey(whole: number, cut: number, maxGapMs = Infinity) {
+async function survey(whole: number, cut: number, maxGapMs = Infinity, allowTruncated = false) {
   const { bytes } = fromClient({ flags: "PA", payload: new Uint8Array(100) });
   const writer = new PcapWriter(LinkType.Raw);
   for (let i = 0; i < whole + cut; i++) {
@@ -25,20 +25,34 @@ function survey(whole: number, cut: number, maxGapMs = Infinity) {
   const path = Deno.makeTempFileSync({ suffix: ".pcap" });
   try {
     Deno.writeFileSync(path, writer.bytes());
-    using file = new PcapFileReader(path);
-    return surveyFile(file, transfers, maxGapMs);
+    using recording = openRecording([path]);
+    const { packets, requestPackets, cutPackets, durationMs } = await surveyRecording(recording, {
+      name: path,
+      transfers,
+      maxGapMs,
+      allowTruncated,
+    });
+    return { packets, requestPackets, cutPackets, durationMs };
   } finally {
     Deno.removeSync(path);
   }
 }
 
-Deno.test("packets and their time are counted, pauses up to the bound", () => {
+Deno.test("packets and their time are counted, pauses up to the bound", async () => {
   const whole = { packets: 5, requestPackets: 5, cutPackets: 0 };
-  assert.deepEqual(survey(5, 0), { ...whole, durationMs: 400 });
-  assert.deepEqual(survey(5, 0, 10), { ...whole, durationMs: 40 });
+  assert.deepEqual(await survey(5, 0), { ...whole, durationMs: 400 });
+  assert.deepEqual(await survey(5, 0, 10), { ...whole, durationMs: 40 });
 });
 
-Deno.test("a few packets cut short are borne, many are not", () => {
-  assert.equal(survey(100, 5).cutPackets, 5);
-  assert.throws(() => survey(100, 6), UsageError);
+Deno.test("packets cut short are refused, unless they are allowed", async () => {
+  await assert.rejects(survey(100, 1), (error: unknown) => {
+    assert.ok(error instanceof UsageError);
+    assert.match(error.message, /1 of 101 request packets were cut short.*--allow-truncated/);
+    return true;
+  });
+  assert.equal((await survey(100, 6, Infinity, true)).cutPackets, 6);
+});
+
+Deno.test("a recording without requests is refused, with what there is instead", async () => {
+  await assert.rejects(survey(0, 0), /none of its 0 packets.*there are no TCP packets/);
 });

@@ -12,7 +12,7 @@ import {
 } from "../../src/tunnel/codec.ts";
 import { targetPacket } from "./packets.ts";
 
-const modes = fc.constantFrom<FrameMode>("combined", "single");
+const modes = fc.constantFrom<FrameMode>("combined", "bare");
 const sizes = fc.constantFrom<RecordBytes>(RECORD_BYTES, RECORD_WITH_PAYLOAD_BYTES);
 
 function makeEncoder(
@@ -84,7 +84,7 @@ Deno.test("frames hold at most as many records as the original takes", () => {
 });
 
 Deno.test("single records have nothing in front of them", () => {
-  const { encoder, pending } = makeEncoder(1000, "single");
+  const { encoder, pending } = makeEncoder(1000, "bare");
   encoder.append(targetPacket());
   encoder.append(targetPacket());
   assert.equal(pending().length, 128);
@@ -126,7 +126,7 @@ Deno.test("the queue never leaves its memory, refuses what does not fit and lose
 });
 
 Deno.test("a record written earlier is taken as it is", () => {
-  const first = makeEncoder(200, "single");
+  const first = makeEncoder(200, "bare");
   first.encoder.append(targetPacket({ sequence: 42 }));
   const second = makeEncoder(200);
   const view = new DataView(first.bytes.buffer);
@@ -148,12 +148,12 @@ Deno.test("counts that no frame has are refused with a reason", () => {
 });
 
 Deno.test("frames of the other kind are refused with a reason", () => {
-  const single = makeEncoder(200, "single");
+  const single = makeEncoder(200, "bare");
   single.encoder.append(targetPacket());
   assert.match(decode(single.pending(), [], "combined", RECORD_BYTES).decoder.error, /a count of/);
   const combined = makeEncoder(400);
   for (let i = 0; i < 3; i++) combined.encoder.append(targetPacket());
-  assert.match(decode(combined.pending(), [], "single", RECORD_BYTES).decoder.error, /IPv4 TCP/);
+  assert.match(decode(combined.pending(), [], "bare", RECORD_BYTES).decoder.error, /IPv4 TCP/);
 });
 
 Deno.test("a record that contradicts itself is left out, the others are not", () => {

@@ -396,7 +396,7 @@ Deno.test("closing from within a callback is harmless", async () => {
 
 Deno.test("a client of a server with other frames says what may be wrong", async () => {
   const bench = new Bench();
-  const server = bench.server({ mode: "single" });
+  const server = bench.server({ mode: "bare" });
   const { client, events } = bench.client(server.port, { connections: 1 });
   await bench.run(async () => {
     await until(bench.loop, "up", () => client.upCount === 1);
@@ -408,7 +408,7 @@ Deno.test("a client of a server with other frames says what may be wrong", async
   assert.match(events.join(), /down 0: expected a frame of 1 to 16 records/);
 });
 
-for (const [mode, recordBytes] of [["single", 64], ["combined", 192], ["single", 192]] as const) {
+for (const [mode, recordBytes] of [["bare", 64], ["combined", 192], ["bare", 192]] as const) {
   Deno.test(`${mode} records of ${recordBytes} bytes`, async () => {
     const bench = new Bench();
     const server = bench.server({ mode, recordBytes });
@@ -434,3 +434,32 @@ for (const [mode, recordBytes] of [["single", 64], ["combined", 192], ["single",
     });
   });
 }
+
+Deno.test("in single mode everything reaches the one client, announced or not", async () => {
+  const bench = new Bench();
+  const server = bench.server({ single: { isProtected: false } });
+  const { client, events, received } = bench.client(server.port);
+  await bench.run(async () => {
+    await until(bench.loop, "up", () => client.upCount === 2 && server.connections === 2);
+    for (let port = 1; port <= 50; port++) server.forward(targetPacket({ clientPort: port }));
+    await until(bench.loop, "received", () => received.length === 50);
+  });
+  assert.equal(server.stats.unrouted, 0);
+  assert.doesNotMatch(events.join(), /down/);
+});
+
+Deno.test("without the target's address, also an early SYN-ACK finds its way", async () => {
+  const bench = new Bench();
+  const server = bench.server({ anyTargetAddress: true });
+  const { client, received } = bench.client(server.port);
+  await bench.run(async () => {
+    await until(bench.loop, "up", () => client.upCount === 2);
+    server.forward(targetPacket({ clientPort: 1, flags: TcpFlag.Syn | TcpFlag.Ack }));
+    client.announce(CLIENT, 1, TARGET + 1, TARGET_PORT);
+    await until(bench.loop, "held", () => received.length === 1);
+    server.forward(targetPacket({ clientPort: 1 }));
+    await until(bench.loop, "routed", () => received.length === 2);
+    client.forget(CLIENT, 1, TARGET + 1, TARGET_PORT);
+    await until(bench.loop, "forgotten", () => server.routes === 0);
+  });
+});

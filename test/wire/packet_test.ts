@@ -80,6 +80,7 @@ Deno.test("every field of an IPv4 TCP packet", () => {
   assert.equal(result, ParseResult.Tcp);
   const { bytes: _bytes, view: _view, ...fields } = packet;
   assert.deepEqual(fields, {
+    stripsTunnels: false,
     ipVersion: 4,
     ipOffset: 3,
     ipHeaderLength: 20,

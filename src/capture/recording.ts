@@ -1,0 +1,141 @@
+/**
+ * One or several capture files as one sequence of packets, merged by time. Touches files.
+ *
+ * Each file stays in its own order; between files the packet captured first goes first. Files are
+ * opened once and stay open, so that they can be played again after root was given up.
+ */
+
+import { openByteStream } from "./byte_stream.ts";
+import { RecordedFile } from "./pcap_file.ts";
+import { Next, type RecordedPackets } from "./recorded_packets.ts";
+
+/** Each file has memory of its own. */
+export const MAX_RECORDING_FILES = 256;
+
+/**
+ * Opens capture files: pcap or pcapng, plain or compressed with gzip or zstd; "-" is standard input.
+ *
+ * @throws CaptureFileError when one cannot be opened
+ */
+export function openRecording(paths: readonly string[]): Recording {
+  const files: RecordedFile[] = [];
+  try {
+    for (const path of paths) {
+      const name = path === "-" ? "standard input" : path;
+      files.push(RecordedFile.open(name, () => openByteStream(path)));
+    }
+    return new Recording(files);
+  } catch (error) {
+    for (const file of files) file.close();
+    throw error;
+  }
+}
+
+/**
+ * ```ts
+ * using recording = openRecording(["a.pcap", "b.pcapng.gz"]);
+ * for (let next = recording.next(); next !== Next.End; next = recording.next()) {
+ *   if (next === Next.Wait) await new Promise((resolve) => setTimeout(resolve, 1));
+ *   else console.log(recording.timestampUs);
+ * }
+ * ```
+ */
+export class Recording implements RecordedPackets, Disposable {
+  /** The files as the user named them, for messages. */
+  readonly name: string;
+  readonly #files: readonly RecordedFile[];
+  /** Files that stand on a packet. */
+  #ready: RecordedFile[] = [];
+  /** Files that have to go to their next packet first. */
+  #pending: RecordedFile[];
+  #current: RecordedFile;
+
+  /** @param files at least one */
+  constructor(files: readonly RecordedFile[]) {
+    if (files.length < 1 || files.length > MAX_RECORDING_FILES) {
+      throw new RangeError(`1 to ${MAX_RECORDING_FILES} files are read, not ${files.length}.`);
+    }
+    this.#files = files;
+    this.#pending = [...files];
+    this.#current = files[0];
+    this.name = files.length === 1
+      ? files[0].name
+      : `${files[0].name} and ${files.length - 1} more`;
+  }
+
+  get linkType(): number {
+    return this.#current.linkType;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#current.bytes;
+  }
+
+  get view(): DataView {
+    return this.#current.view;
+  }
+
+  get offset(): number {
+    return this.#current.offset;
+  }
+
+  get capturedLength(): number {
+    return this.#current.capturedLength;
+  }
+
+  get originalLength(): number {
+    return this.#current.originalLength;
+  }
+
+  get timestampUs(): number {
+    return this.#current.timestampUs;
+  }
+
+  /** Whether `rewind` works: not with standard input. */
+  get isRewindable(): boolean {
+    return this.#files.every((file) => file.isRewindable);
+  }
+
+  /** @throws CaptureFileError when a file is cut short or broken from here on */
+  next(): Next {
+    while (this.#pending.length > 0) {
+      const file = this.#pending[this.#pending.length - 1];
+      const next = file.next();
+      if (next === Next.Wait) return next;
+      this.#pending.pop();
+      if (next === Next.Packet) this.#ready.push(file);
+    }
+    const ready = this.#ready;
+    if (ready.length === 0) return Next.End;
+    let first = 0;
+    for (let index = 1; index < ready.length; index++) {
+      if (ready[index].timestampUs < ready[first].timestampUs) first = index;
+    }
+    this.#current = ready[first];
+    this.#pending.push(this.#current);
+    ready[first] = ready[ready.length - 1];
+    ready.pop();
+    return Next.Packet;
+  }
+
+  /**
+   * Goes back to the first packet.
+   *
+   * @throws CaptureFileError when a file cannot be read a second time
+   */
+  rewind(): void {
+    for (const file of this.#files) file.rewind();
+    this.#ready = [];
+    this.#pending = [...this.#files];
+    this.#current = this.#files[0];
+  }
+
+  /** Gives the files back; a second call does nothing. */
+  close(): void {
+    for (const file of this.#files) file.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,78 @@
+/** Chooses how packets leave. */
+
+import { type HardwareAddresses, LinkInjector } from "../inject/link.ts";
+import { outputDeviceIndex, PcapInjector } from "../inject/pcap.ts";
+import { RawIpInjector } from "../inject/raw_ip.ts";
+import { UsageError } from "../cli/fatal.ts";
+import type { EventLoop } from "../loop/event_loop.ts";
+import type { Transfer } from "../session/transfer.ts";
+import { formatIpv4 } from "../wire/ipv4.ts";
+
+/** Ways packets leave: by raw IP, as frames where that is possible, as frames through libpcap. */
+export type InjectWay = "raw" | "link" | "pcap";
+
+/** What decides about the injector. */
+export interface InjectorChoice {
+  inject: InjectWay;
+  /** The device frames leave by; by default what the routing table says. */
+  outputDevice?: string;
+  /** The libpcap to use instead of the system's. */
+  libpcapPath?: string;
+  transfers: readonly Transfer[];
+}
+
+/**
+ * Opens the injector.
+ *
+ * @param onNotice told what the user should know
+ * @throws Error for a device that cannot be used; SystemError without the privilege to send packets
+ */
+export function openInjector(
+  choice: InjectorChoice,
+  loop: EventLoop,
+  onNotice: (text: string, isTrouble: boolean) => void,
+): RawIpInjector {
+  const { inject, outputDevice, libpcapPath } = choice;
+  const hardwareAddresses = addressesOf(choice.transfers);
+  if (inject === "raw") {
+    if (hardwareAddresses.size > 0) {
+      onNotice("hardware addresses in -x are used by --inject link and pcap only", true);
+    }
+    return new RawIpInjector({ loop });
+  }
+  const shared = { loop, onNotice, hardwareAddresses };
+  if (inject === "link") {
+    const device = outputDevice === undefined ? undefined : outputDeviceIndex(outputDevice);
+    return new LinkInjector({ ...shared, device });
+  }
+  if (outputDevice === undefined) {
+    throw new UsageError("--inject pcap needs -o: the network device packets leave by");
+  }
+  return new PcapInjector({ ...shared, deviceName: outputDevice, libpcapPath });
+}
+
+/** The hardware addresses named in `-x`, by target address. */
+function addressesOf(transfers: readonly Transfer[]): Map<number, HardwareAddresses> {
+  const found = new Map<number, HardwareAddresses>();
+  for (const { targetAddress, sourceMac: source, targetMac: destination } of transfers) {
+    if (source === undefined && destination === undefined) continue;
+    const known = found.get(targetAddress);
+    if (
+      known !== undefined &&
+      (differ(known.source, source) || differ(known.destination, destination))
+    ) {
+      throw new UsageError(
+        `-x: two pairs name different hardware addresses for ${formatIpv4(targetAddress)}`,
+      );
+    }
+    found.set(targetAddress, {
+      source: source ?? known?.source,
+      destination: destination ?? known?.destination,
+    });
+  }
+  return found;
+}
+
+function differ(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
+  return one !== undefined && other !== undefined && one.some((byte, at) => byte !== other[at]);
+}

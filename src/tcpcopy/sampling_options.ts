@@ -1,0 +1,88 @@
+/** The options that choose the sessions which are replayed. */
+
+import { object } from "@optique/core/constructs";
+import { message } from "@optique/core/message";
+import { optional, withDefault } from "@optique/core/modifiers";
+import { option } from "@optique/core/primitives";
+import { choice, integer, string } from "@optique/core/valueparser";
+import { parseNetworks } from "../cli/networks.ts";
+import type { SamplingRules } from "../session/client_sample.ts";
+
+export const samplingOptions = object("Which sessions", {
+  percentage: withDefault(
+    option("-r", "--percentage", integer({ min: 1, max: 100, metavar: "PERCENT" }), {
+      description: message`Share of the clients that is replayed, always the same ones.`,
+    }),
+    100,
+  ),
+  sampleBy: withDefault(
+    option("--sample-by", choice(["client", "connection"], { metavar: "WHAT" }), {
+      description:
+        message`What -r is a share of; "connection" where few addresses stand for many clients, as behind a proxy.`,
+    }),
+    "client" as const,
+  ),
+  gradual: option("-g", "--gradual", {
+    description: message`Begin with one hundredth of that share and let it grow.`,
+  }),
+  gradualSeconds: withDefault(
+    option("--gradual-seconds", integer({ min: 1, max: 86_400, metavar: "SECONDS" }), {
+      description: message`How long -g takes to reach the whole share.`,
+    }),
+    100,
+  ),
+  fullOnly: option("-O", "--full-sessions", {
+    description:
+      message`Only sessions whose beginning is captured; connections already open are not joined.`,
+  }),
+  include: optional(
+    option("--include-clients", string({ metavar: "NETWORKS" }), {
+      description: message`Only these clients: addresses and CIDR networks, separated by commas.`,
+    }),
+  ),
+  exclude: optional(
+    option("--exclude-clients", string({ metavar: "NETWORKS" }), {
+      description: message`Not these clients.`,
+    }),
+  ),
+});
+
+/** What the options yield. */
+interface GivenSampling {
+  readonly percentage: number;
+  readonly sampleBy: "client" | "connection";
+  readonly gradual: boolean;
+  readonly gradualSeconds: number;
+  readonly fullOnly: boolean;
+  readonly include: string | undefined;
+  readonly exclude: string | undefined;
+}
+
+/** Keys of these options; all of them may change at run time. */
+export const SAMPLING_KEYS: readonly string[] = [
+  ...["percentage", "sample-by", "gradual", "gradual-seconds", "full-sessions"],
+  ...["include-clients", "exclude-clients"],
+];
+
+/** The rules, and whether open connections are joined. */
+export type Sampling = SamplingRules & { joins: boolean };
+
+/**
+ * Makes sense of the options. Pure.
+ *
+ * @throws UsageError for lists that are none
+ */
+export function samplingOf(given: GivenSampling): Sampling {
+  return {
+    percentage: given.percentage,
+    percentageRampMs: given.gradual ? given.gradualSeconds * 1000 : 0,
+    sampleConnections: given.sampleBy === "connection",
+    joins: !given.fullOnly,
+    includeClients: networks(given.include, "--include-clients"),
+    excludeClients: networks(given.exclude, "--exclude-clients"),
+  };
+}
+
+function networks(text: string | undefined, option: string): Int32Array {
+  return text === undefined ? new Int32Array(0) : parseNetworks(text, option);
+}
