@@ -61,6 +61,30 @@ Deno.test("executables: built, alone in a directory, and in the lab", async (tes
       }
     });
 
+    await test.step("in the background, with threads, and ended", async () => {
+      const name = `${directory}/intercept alone/intercept`;
+      const script = `cd "$1" || exit 9; ip link set lo up
+        "$2" -d --workers 2 -i lo -F "tcp port 9" -P here.pid -l here.log || exit 1
+        read -r pid <here.pid; kill -0 "$pid" || exit 2
+        kill "$pid"
+        for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+          kill -0 "$pid" 2>/dev/null || exit 0
+          sleep 0.2
+        done
+        exit 3`;
+      const place = `${directory}/daemon`;
+      await Deno.mkdir(place);
+      const sandbox = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork"];
+      const daemon = await start(
+        [...sandbox, "--mount-proc", "sh", "-c", script, "sh", place, name],
+        { ...env, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+      );
+      const log = await Deno.readTextFile(`${place}/here.log`).catch(() => "no log");
+      assert.equal(daemon.code, 0, `${daemon.output}${daemon.errors}${log}`);
+      assert.match(log, /ready: .* with 2 workers/);
+      assert.match(log, /SIGTERM: ending/);
+    });
+
     await test.step("the lab: keep-alive and short connections", async () => {
       const lab = await new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", "test/lab/run.ts", "--case", "keepalive,short"],
