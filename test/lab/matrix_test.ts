@@ -53,8 +53,15 @@ for (const { name, title } of cases.values()) {
 
 // With connections shared among threads, at both programs.
 const workers = ["--tcpcopy-args", "--workers 2", "--intercept-args", "--workers 2"];
-for (const name of ["keepalive", "short", "mixed-wire-loss", "join", "offline"]) {
+const inThreads = ["keepalive", "short", "mixed-wire-loss", "join", "offline"];
+// Where each of them looks at every packet.
+inThreads.push("mixed-pcap", "mixed-ring-link", "mixed-vxlan");
+for (const name of inThreads) {
   Deno.test(`lab: ${name}, two workers`, () => assertExact(name, workers));
+}
+for (const form of ["--disable-combined", "--resp-payload", "--dnat"]) {
+  const args = workers.map((arg) => arg.replace(" 2", ` 2 ${form}`));
+  Deno.test(`lab: keepalive, two workers, ${form}`, () => assertExact("keepalive", args));
 }
 
 // The originals are no part of the project: whoever has built them says where they are.

@@ -79,15 +79,15 @@ export const manyCases: readonly ManyCase[] = [
       assert.equal(count(target), 3 * count(online));
     },
   },
-  {
-    name: "SIGHUP: what may change does, a file that is no good changes nothing",
-    test: async (stage) => {
+  ...[1, 2].map((workers) => ({
+    name: `SIGHUP: what may change does, a bad file changes nothing, workers: ${workers}`,
+    test: async (stage: Stage) => {
       await stage.usual();
       const path = stage.path("config.json");
       const write = (text: string) => Deno.writeTextFileSync(path, text);
       write(`{"exclude-clients": "${addresses.client}", "mtu": 1400}`);
       Deno.chmodSync(stage.directory, 0o755);
-      const tcpcopy = await stage.tcpcopy(["--config", path]);
+      const tcpcopy = await stage.tcpcopy(["--config", path, "--workers", String(workers)]);
       const reload = async (text: string, answer: RegExp) => {
         const from = tcpcopy.output.length;
         write(text);
@@ -103,11 +103,11 @@ export const manyCases: readonly ManyCase[] = [
         `{"mtu": 900}`,
         /exclude-clients .* -> \(default\).*restart only: mtu 1400 -> 900/,
       );
-      const ids = await stage.clients();
+      const ids = await stage.clients({ connections: 20 });
       assert.equal((await stage.arrived(ids)).length, ids.count);
       await tcpcopy.stop();
     },
-  },
+  })),
   {
     name: "client lists: included, and of these not the excluded",
     test: async (stage) => {

@@ -64,7 +64,8 @@ export const processRows: readonly Row[] = [
     await tcpcopy.stop();
   }),
   row("without -L", "--exit-without-intercept", async (stage) => {
-    for (const more of [[], ["--exit-without-intercept"]]) {
+    const ending = ["--exit-without-intercept"];
+    for (const more of [[], ending, [...ending, "--workers", "2"]]) {
       const intercept = await stage.intercept("-p", "36606");
       const tcpcopy = await stage.tcpcopy(["-p", "36606", ...more]);
       await intercept.stop();

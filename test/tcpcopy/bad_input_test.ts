@@ -105,6 +105,30 @@ refuses(
   /-m 200: 8 workers need at least 480 MB/,
 );
 refuses(
+  "workers in single mode",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--workers", "2", "--single"],
+  /--single with --workers 2: .*leave one of them out/,
+);
+refuses(
+  "workers of intercept in single mode",
+  "intercept",
+  () => ["-i", "lo", "--workers", "2", "--single"],
+  /--single with --workers 2: .*leave one of them out/,
+);
+refuses(
+  "workers and ports that are moved up",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--workers", "2", "-f", "3"],
+  /-f with --workers 2: .*-f 0\/2 and -f 1\/2/,
+);
+refuses(
+  "workers and standard input",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--workers", "2", "-i", "-"],
+  /--workers 2: .*can be read once only/,
+);
+refuses(
   "a file that does not exist",
   "tcpcopy",
   () => [...transfer, ...nowhere, "-i", "/nonexistent.pcap"],
