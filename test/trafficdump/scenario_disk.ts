@@ -1,0 +1,56 @@
+/** A full disk: nothing breaks, what is lost is counted, and it goes on when there is space again. */
+
+import { addresses, type Lab } from "../lab/hosts.ts";
+import { pause } from "../lab/programs.ts";
+import { Dumper, layottoConfiguration, QUICK } from "./dumper.ts";
+import { FakeLoad } from "./fake_load.ts";
+import type { ScenarioResult } from "./lab.ts";
+
+const PORT = 8081;
+const TIMEOUT_MS = 30_000;
+const DISK_BYTES = 16 << 20;
+const script = (
+  name: string,
+) => [Deno.execPath(), "run", "-A", new URL(name, import.meta.url).pathname];
+
+export async function disk(lab: Lab, directory: string): Promise<ScenarioResult> {
+  const load = await FakeLoad.begin(directory);
+  const problems: string[] = [];
+  const logs = `${directory}/small`;
+  await Deno.mkdir(logs);
+  const mount = new Deno.Command("mount", {
+    args: ["-t", "tmpfs", "-o", `size=${DISK_BYTES}`, "none", logs],
+  });
+  if (!(await mount.output()).success) throw new Error("no tmpfs could be mounted");
+  const service = lab.spawn("online", [
+    ...script("http.ts"),
+    ...["serve", `${PORT}`, `${directory}/http`],
+  ]);
+  await service.waitFor(/^ready$/m, TIMEOUT_MS);
+  const config = `${directory}/config.json`;
+  await Deno.writeTextFile(config, layottoConfiguration(QUICK, PORT));
+  // No free space is kept, so that the disk itself says no.
+  const dumper = await Dumper.start(lab, logs, ["-c", config, "--min-free", "0"]);
+  await dumper.process.waitFor(/is open for/, TIMEOUT_MS);
+  await dumper.ask("PUT", "/strategy/app", { ...QUICK, interval: 600, duration: 599 });
+  lab.spawn("client", [
+    ...script("http.ts"),
+    ...["ask", `${addresses.online}:${PORT}`, "4", "1000000", "60000"],
+  ]);
+  await dumper.process.waitFor(/nothing can be written/, TIMEOUT_MS);
+  await pause(1_000);
+  const { body: full } = await dumper.ask("GET", "/status");
+  if (full.trouble === null || full.written.failedRecords === 0) problems.push("nothing counted");
+  // Space returns: what has been set aside or dumped before is taken away.
+  const from = dumper.process.output.length;
+  await Deno.truncate(`${dumper.dumpDirectory}/dump_tcp_copy.log`, 0);
+  await dumper.process.waitFor(/takes data again/, TIMEOUT_MS, from);
+  const { body: after } = await dumper.ask("GET", "/status");
+  if (after.written.records <= full.written.records) problems.push("no more records after it");
+  problems.push(...await dumper.stop());
+  load.end();
+  return {
+    problems,
+    figures: { reason: full.trouble, lost: full.written.failedRecords, after: after.written },
+  };
+}
