@@ -1,7 +1,10 @@
 /** Offline replay: the packets of a capture file, in the rhythm they were recorded in. */
 
 import { dropRoot } from "../../ffi/privileges.ts";
+import { DumpLogReader, isDumpLog } from "../capture/dump_log.ts";
 import { PcapFileReader } from "../capture/pcap_file.ts";
+import type { Recording } from "../capture/recording.ts";
+import { UsageError } from "../cli/fatal.ts";
 import { onSignals } from "../loop/signals.ts";
 import { formatCount, formatShare } from "../observe/report.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
@@ -25,6 +28,8 @@ export interface OfflineOptions {
 
 const PROGRESS_EVERY_MS = 200;
 const LOOK_EVERY_MS = 5;
+/** 127.0.0.1 */
+const LOCALHOST = 0x7f00_0001;
 
 /**
  * Plays the file and ends when the last session has ended.
@@ -37,7 +42,7 @@ export async function runOffline(
   options: OfflineOptions,
 ): Promise<number> {
   const { loop, log, table } = replay;
-  using file = new PcapFileReader(options.path, { libpcapPath: options.libpcapPath });
+  using file = openRecording(transfers, options, table.config.clientAddresses.length > 0);
   const survey = surveyFile(file, new TransferMap(transfers), options.maxGapMs);
   // Playing the file again means opening it again, which may need root.
   if (options.times === 1) dropRoot();
@@ -58,6 +63,9 @@ export async function runOffline(
         } of them requests, ` +
         `${(survey.durationMs / options.acceleration / 1000).toFixed(1)} s`,
     );
+    if (file instanceof DumpLogReader && file.skippedLines > 0) {
+      log.warn(`${formatCount(file.skippedLines)} lines are no records and are skipped`);
+    }
     if (survey.cutPackets > 0) {
       log.warn(
         `${
@@ -81,10 +89,28 @@ export async function runOffline(
   }
 }
 
+/** A capture file, or a dump's log, whichever it is. */
+function openRecording(
+  transfers: readonly Transfer[],
+  options: OfflineOptions,
+  hasClientAddresses: boolean,
+): Recording {
+  const { path, libpcapPath } = options;
+  if (!isDumpLog(path)) return new PcapFileReader(path, { libpcapPath });
+  if (!hasClientAddresses) {
+    throw new UsageError(`${path} does not say who the clients were: give them addresses with -c`);
+  }
+  // A log knows ports only: its services were wherever -x says they are.
+  return new DumpLogReader(path, (port) => {
+    const transfer = transfers.find(({ onlinePort }) => onlinePort === port);
+    return transfer?.onlineAddress ?? LOCALHOST;
+  });
+}
+
 /** Plays the file as often as asked for, each time to the end of the last session. */
 async function playAll(
   replay: Replay,
-  file: PcapFileReader,
+  file: Recording,
   options: OfflineOptions,
   isInterrupted: () => boolean,
   progress: ProgressLine,
@@ -103,7 +129,7 @@ async function playAll(
 
 async function playOnce(
   replay: Replay,
-  file: PcapFileReader,
+  file: Recording,
   options: OfflineOptions,
   isInterrupted: () => boolean,
   progress: ProgressLine,

@@ -113,7 +113,8 @@ const sent = object("How it is sent", {
 const offline = object("Offline replay", {
   file: optional(
     option("-i", "--input", string({ metavar: "FILE" }), {
-      description: message`Replay this capture file instead of live packets.`,
+      description:
+        message`Replay this capture file, or a dump_tcp_copy.log, instead of live packets.`,
     }),
   ),
   acceleration: withDefault(

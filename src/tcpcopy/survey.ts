@@ -3,7 +3,7 @@
  * that are asked for, how long will it take.
  */
 
-import type { PcapFileReader } from "../capture/pcap_file.ts";
+import type { Recording } from "../capture/recording.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { UsageError } from "../cli/fatal.ts";
 import type { TransferMap } from "../session/transfer.ts";
@@ -31,7 +31,7 @@ const BEARABLE_CUT_ONE_IN = 20;
  * @throws CaptureFileError for a broken file, UsageError for one that cannot be replayed
  */
 export function surveyFile(
-  file: PcapFileReader,
+  file: Recording,
   transfers: TransferMap,
   maxGapMs: number,
 ): Survey {

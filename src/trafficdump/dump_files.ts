@@ -12,7 +12,7 @@ import { LinkType } from "../wire/link_type.ts";
 import { pcapngFileHeader, pcapngPacketBytes, writePcapngPacket } from "../wire/pcapng.ts";
 import { WriterCounters } from "./counters.ts";
 import { DiskBudget, type DiskLimits } from "./disk_budget.ts";
-import { writeHex } from "./hex.ts";
+import { writeHex } from "../wire/hex.ts";
 import { EntryKind, forEachEntry } from "./outbox.ts";
 import { RotatingFile } from "./rotating_file.ts";
 

@@ -25,6 +25,8 @@ const MAX_SEGMENT_BYTES = 32 * 1024;
 interface Dumped {
   window: string;
   position: number;
+  /** Bytes the service had answered before the window. */
+  repliedBefore: number;
   packetsShed: boolean;
 }
 
@@ -56,7 +58,8 @@ export class DumpFilter implements NetworkFilter, DumpSource {
     if (window === undefined) return "continue";
     let dumped = this.#connections.get(context);
     if (dumped?.window !== window) {
-      dumped = { window, position: 0, packetsShed: !this.#withPackets };
+      const repliedBefore = context.repliedBytes;
+      dumped = { window, position: 0, repliedBefore, packetsShed: !this.#withPackets };
       this.#connections.set(context, dumped);
       this.#dump.counters.connections++;
       this.#packet(context, dumped, TcpFlag.Syn, bytes.subarray(0, 0));
@@ -120,8 +123,8 @@ export class DumpFilter implements NetworkFilter, DumpSource {
     if (flags === TcpFlag.Syn) writeSyntheticSyn(scratch, this.#view, tuple, 0);
     else {
       scratch.set(data, SYNTHETIC_HEADER_BYTES);
-      // Every record is a turn of its own: it has "read" one byte more.
-      const acknowledgment = 1 + dumped.position;
+      // What has been answered tells a replay where a turn begins.
+      const acknowledgment = 1 + context.repliedBytes - dumped.repliedBefore;
       const sequence = (1 + dumped.position + at) | 0;
       length = writeSyntheticSegment(
         scratch,

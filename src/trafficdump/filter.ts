@@ -20,6 +20,8 @@ export interface FilterContext {
   readonly clientPort: number;
   /** The port the client has connected to. */
   readonly port: number;
+  /** Bytes the service has answered so far. */
+  readonly repliedBytes: number;
   /** A place for what filters want to remember. */
   readonly values: Map<string, unknown>;
   /** Sends bytes to the client, past the service. */

@@ -150,7 +150,7 @@ export class Proxy {
   async #forward(
     client: Deno.TcpConn,
     service: Deno.TcpConn,
-    context: FilterContext,
+    context: ProxiedConnection,
   ): Promise<void> {
     client.setNoDelay(true);
     const { filters } = this.#options;
@@ -165,6 +165,7 @@ export class Proxy {
     });
     const responses = pump(service, client, (bytes) => {
       counters.bytesToClients += bytes.length;
+      context.repliedBytes += bytes.length;
       return "continue";
     });
     const ends = await Promise.allSettled([requests, responses].map((end) =>
@@ -247,13 +248,21 @@ async function attempt<T>(operation: Promise<T>): Promise<T | null | undefined> 
   }
 }
 
-function contextOf(client: Deno.TcpConn, connectionId: number, port: number): FilterContext {
+/** A connection as its filters see it; the proxy counts on. */
+type ProxiedConnection = FilterContext & { repliedBytes: number };
+
+function contextOf(
+  client: Deno.TcpConn,
+  connectionId: number,
+  port: number,
+): ProxiedConnection {
   const { hostname, port: clientPort } = client.remoteAddr;
   return {
     connectionId,
     clientAddress: hostname,
     clientPort,
     port,
+    repliedBytes: 0,
     values: new Map(),
     async reply(bytes) {
       for (let at = 0; at < bytes.length;) at += await client.write(bytes.subarray(at));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { readHex, writeHex } from "../../src/trafficdump/hex.ts";
+import { readHex, writeHex } from "../../src/wire/hex.ts";
 
 Deno.test("hex is what a simple conversion makes, at every alignment, and reads back", () => {
   fc.assert(
