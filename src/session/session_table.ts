@@ -59,6 +59,8 @@ export class SessionTable implements SessionHost {
   wayBackWorks = true;
   /** Set by the owner while memory or CPU are short: no new session begins. */
   shedding = false;
+  /** Set by the owner: outside of sampling windows no new session begins, those open go on. */
+  sampling = true;
 
   readonly #transfers: TransferMap;
   readonly #timers: SessionTimers;
@@ -218,8 +220,9 @@ export class SessionTable implements SessionHost {
     const { config } = this;
     const isSyn = (packet.flags & TcpFlag.Syn) !== 0;
     if (
+      !this.sampling ||
       config.percentage < 100 &&
-      mix(address ^ mix(packet.sourcePort ^ config.secret)) % 100 >= config.percentage
+        mix(address ^ mix(packet.sourcePort ^ config.secret)) % 100 >= config.percentage
     ) {
       if (isSyn) this.counters.sampledOut++;
       return undefined;

@@ -10,6 +10,7 @@ import { runOnline } from "./online.ts";
 import { readOptions } from "./options.ts";
 import { refuseOwnService } from "./own_service.ts";
 import { Replay } from "./replay.ts";
+import { sampleSessions } from "./sampling.ts";
 
 async function main(): Promise<number> {
   const options = readOptions();
@@ -42,8 +43,12 @@ async function main(): Promise<number> {
     },
     log,
   });
+  if (options.strategy !== undefined) {
+    sampleSessions(replay.table, log, options.strategy, options.minIntervalS);
+  }
   if (options.offline === undefined) {
-    const live = { way: options.capture, maxPayloadBytes };
+    const keepReading = options.strategy !== undefined;
+    const live = { way: options.capture, maxPayloadBytes, keepReading };
     return await runOnline(replay, options.transfers, live);
   }
   return await runOffline(replay, options.transfers, {

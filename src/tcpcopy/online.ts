@@ -25,6 +25,8 @@ export interface LiveCapture {
   way: "raw" | "ring";
   /** How much captured payload may wait, bytes. */
   maxPayloadBytes: number;
+  /** Whether files of root's are read again while it runs. */
+  keepReading?: boolean;
 }
 
 /**
@@ -44,7 +46,7 @@ export async function runOnline(
   for (const open of restingConnections(new Set(transfers.map(({ onlinePort }) => onlinePort)))) {
     table.noteResting(open.clientAddress, open.clientPort, open.serviceAddress, open.servicePort);
   }
-  dropRoot();
+  dropRoot({ keepReading: live.keepReading });
   replay.captureDropped = () => capture.stats().droppedByKernel;
 
   let signals = 0;

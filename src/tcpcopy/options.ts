@@ -26,6 +26,9 @@ export interface TcpcopyOptions {
   tunnelConnections: number;
   percentage: number;
   copies: number;
+  /** A file that says when new sessions are sampled; undefined: always. */
+  strategy: string | undefined;
+  minIntervalS: number | undefined;
   /** How live packets are captured. */
   capture: "raw" | "ring";
   sessionTimeoutMs: number;
@@ -58,6 +61,17 @@ const replayed = object("What is replayed", {
       description: message`Replay every session this many times, from different ports.`,
     }),
     1,
+  ),
+  strategy: optional(
+    option("--strategy", string({ metavar: "FILE" }), {
+      description:
+        message`Begin sessions only in the sampling windows of this strategy, and none while CPU or memory are above its maxima: a Layotto configuration, or one of trafficdump. Read again when it changes.`,
+    }),
+  ),
+  minInterval: optional(
+    option("--min-interval", integer({ min: 1, max: 30, metavar: "SECONDS" }), {
+      description: message`With --strategy: allow intervals shorter than 30 s, down to this.`,
+    }),
   ),
   capture: withDefault(
     option("--capture", choice(["raw", "ring"], { metavar: "WAY" }), {
@@ -184,6 +198,9 @@ export function readOptions(): TcpcopyOptions {
       ] as const
     ) if (isSet) throw new UsageError(`${name} is for offline replay: name a capture file with -i`);
   }
+  if (given.minInterval !== undefined && given.strategy === undefined) {
+    throw new UsageError("--min-interval is for sampling: name a strategy with --strategy");
+  }
   const timeoutS = given.timeout ??
     (given.file === undefined ? ONLINE_SESSION_TIMEOUT_S : OFFLINE_SESSION_TIMEOUT_S);
   const port = given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p");
@@ -196,6 +213,8 @@ export function readOptions(): TcpcopyOptions {
     tunnelConnections: given.connections,
     percentage: given.percentage,
     copies: given.copies,
+    strategy: given.strategy,
+    minIntervalS: given.minInterval,
     capture: given.capture,
     sessionTimeoutMs: timeoutS * 1000,
     maxMemoryBytes: given.memory * (1 << 20),

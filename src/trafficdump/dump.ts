@@ -4,11 +4,10 @@
  */
 
 import type { Logger } from "@logtape/logtape";
+import { SamplingLoop } from "../cli/sampling_loop.ts";
 import { formatCount } from "../observe/report.ts";
-import { Sampler } from "../sampling/sampler.ts";
-import { StrategyError, strategyJson, type StrategyLevel } from "../sampling/strategy.ts";
-import { parseStrategyDocument } from "../sampling/strategy_document.ts";
-import { type FileReader, SystemLoad } from "../sampling/system_load.ts";
+import type { Sampler } from "../sampling/sampler.ts";
+import { strategyJson } from "../sampling/strategy.ts";
 import { DumpCounters } from "./counters.ts";
 import { type PortraitReport, readPortrait } from "./portrait.ts";
 import { DumpWriter, type DumpWriterOptions } from "./writer.ts";
@@ -30,22 +29,13 @@ export interface DumpSource {
   end(): void;
 }
 
-/** How often the system is looked at while it matters. */
-const LOOK_EVERY_MS = 150;
-/** Before a window opens the system is looked at for so long. */
-const LOOK_AHEAD_MS = 2_000;
-const LONGEST_SLEEP_MS = 1_000;
-
 export class Dump {
-  readonly sampler: Sampler;
+  readonly sampling: SamplingLoop;
   readonly writer: DumpWriter;
   readonly counters = new DumpCounters();
   readonly log: Logger;
   readonly #options: DumpOptions;
-  readonly #load = new SystemLoad(readSystemFile);
   readonly #sources: DumpSource[] = [];
-  #staticText = "null";
-  #timer: ReturnType<typeof setTimeout> | undefined;
   #writing = false;
   #closed = false;
   #seen = new DumpCounters();
@@ -61,16 +51,16 @@ export class Dump {
         else log.warn(`nothing can be written, data is lost and counted: ${reason}`);
       },
     });
-    this.sampler = new Sampler({
-      newWindow: () => crypto.randomUUID(),
-      minIntervalS: options.minIntervalS,
-      events: {
-        onOpen: (window) => this.#onOpen(window),
-        onClose: (window) => this.#onClose(window),
-        onSkip: (reason) => log.warn(`no window is opened: ${reason}`),
-        onFuse: (reason) => this.#onFuse(reason),
-      },
-    });
+    this.sampling = new SamplingLoop({
+      onOpen: (window) => this.#onOpen(window),
+      onClose: (window) => this.#onClose(window),
+      onSkip: (reason) => log.warn(`no window is opened: ${reason}`),
+      onFuse: (reason) => this.#onFuse(reason),
+    }, options.minIntervalS);
+  }
+
+  get sampler(): Sampler {
+    return this.sampling.sampler;
   }
 
   /** The window data may be written to at this moment. */
@@ -82,36 +72,6 @@ export class Dump {
     this.#sources.push(source);
   }
 
-  /** Begins the sampling loop. */
-  start(): void {
-    this.#turn();
-  }
-
-  /** Takes a configuration's text. @throws StrategyError; then everything stays as it was */
-  load(text: string): void {
-    const document = parseStrategyDocument(text, this.#options.minIntervalS);
-    this.#staticText = JSON.stringify(JSON.parse(text));
-    this.sampler.take(document, nowMs());
-    this.#turn();
-  }
-
-  /** Takes the text of a file with the global strategy. @throws StrategyError, as `load` */
-  loadGlobal(text: string): void {
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (error) {
-      throw new StrategyError(`expected JSON (${(error as Error).message})`);
-    }
-    this.update("global", value);
-  }
-
-  /** Takes one new strategy. @throws StrategyError; then the old one stays */
-  update(level: StrategyLevel, value: unknown): void {
-    this.sampler.update(level, value, nowMs());
-    this.#turn();
-  }
-
   /** Takes a portrait report. Returns why it is refused, or undefined. */
   report(body: unknown): string | undefined {
     let report: PortraitReport;
@@ -120,7 +80,7 @@ export class Dump {
     } catch (error) {
       return (error as Error).message;
     }
-    const refusal = this.sampler.report(report.businessType, nowMs());
+    const refusal = this.sampler.report(report.businessType, this.sampling.nowMs);
     if (refusal !== undefined) return refusal;
     const { businessType, port, json } = report;
     const window = this.sampler.window;
@@ -131,13 +91,15 @@ export class Dump {
   /** What an operator wants to know. */
   status(): Record<string, unknown> {
     const { sampler, writer } = this;
-    if (!this.#mattersNow()) sampler.noteRates(this.#load.look(nowMs()), nowMs());
+    this.sampling.refresh();
     const deadlineMs = sampler.nextDeadlineMs();
     return {
       on: sampler.effective.isOn,
       window: sampler.window ?? null,
       fuse: sampler.fuse ?? null,
-      nextChangeInS: deadlineMs === Infinity ? null : Math.max(0, (deadlineMs - nowMs()) / 1000),
+      nextChangeInS: deadlineMs === Infinity
+        ? null
+        : Math.max(0, (deadlineMs - this.sampling.nowMs) / 1000),
       app: strategyJson(sampler.app),
       global: strategyJson(sampler.global),
       rates: sampler.rates ?? null,
@@ -152,28 +114,9 @@ export class Dump {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#timer);
-    this.sampler.stop(nowMs());
+    this.sampling.stop();
     await this.writer.close();
     this.log.info(`written: ${this.#totals()}`);
-  }
-
-  /** One look at the clock and, if it matters now, at the system. */
-  #turn(): void {
-    clearTimeout(this.#timer);
-    if (this.#closed) return;
-    const now = nowMs();
-    if (this.#mattersNow()) this.sampler.noteRates(this.#load.look(now), now);
-    this.sampler.advance(now);
-    const matters = this.#mattersNow();
-    const untilMs = this.sampler.nextDeadlineMs() - now - (matters ? 0 : LOOK_AHEAD_MS);
-    const sleepMs = Math.min(matters ? LOOK_EVERY_MS : LONGEST_SLEEP_MS, Math.max(1, untilMs));
-    this.#timer = setTimeout(() => this.#turn(), sleepMs);
-  }
-
-  #mattersNow(): boolean {
-    return this.sampler.window !== undefined ||
-      this.sampler.nextDeadlineMs() - nowMs() <= LOOK_AHEAD_MS;
   }
 
   #onOpen(window: string): void {
@@ -185,7 +128,7 @@ export class Dump {
       ...this.#options.settings,
     });
     this.log.info(`window ${window} is open for ${effective.durationS} s`);
-    this.writer.openWindow(window, { memory, static: this.#staticText });
+    this.writer.openWindow(window, { memory, static: this.sampling.configurationJson });
     this.#begin();
   }
 
@@ -258,17 +201,4 @@ export class Dump {
     add(written.deletedFiles, "old files deleted");
     return parts.join("; ");
   }
-}
-
-const readSystemFile: FileReader = (path) => {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch {
-    // There is no such file, or it may not be read: the same to the caller.
-    return undefined;
-  }
-};
-
-function nowMs(): number {
-  return Math.floor(performance.now());
 }

@@ -124,7 +124,7 @@ export class Endpoint {
   #update(level: StrategyLevel, body: unknown): Response {
     const { dump } = this.#options;
     try {
-      dump.update(level, body);
+      dump.sampling.update(level, body);
       dump.log.info(`new ${level} strategy: ${JSON.stringify(strategies(dump)[level])}`);
       return answer(200, strategies(dump));
     } catch (error) {

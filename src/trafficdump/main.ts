@@ -2,6 +2,7 @@
 
 import { dropRoot } from "../../ffi/privileges.ts";
 import { runMain, UsageError } from "../cli/fatal.ts";
+import { StrategyFiles } from "../cli/strategy_files.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { onSignals } from "../loop/signals.ts";
 import { openLog } from "../observe/log.ts";
@@ -15,7 +16,6 @@ import { Endpoint } from "./endpoint.ts";
 import { FilterChain, loadFilter, type NetworkFilter } from "./filter.ts";
 import { readOptions, type TrafficdumpOptions } from "./options.ts";
 import { Proxy } from "./proxy.ts";
-import { StrategyFiles } from "./strategy_files.ts";
 import { isWriterThread, serveWriter } from "./writer_thread.ts";
 
 /** Memory for captured bytes that wait for the rest of their record, at most. */
@@ -48,7 +48,10 @@ async function main(): Promise<number> {
     threadModule: import.meta.url,
   });
   await dump.writer.ready();
-  const strategyFiles = new StrategyFiles(dump, { app: options.config, global: options.global });
+  const strategyFiles = new StrategyFiles(dump.sampling, log, {
+    app: options.config,
+    global: options.global,
+  });
   const refusal = strategyFiles.load();
   if (refusal !== undefined) throw new UsageError(refusal);
 
@@ -95,9 +98,13 @@ async function main(): Promise<number> {
     capture.start(loop);
   }
   strategyFiles.watch();
-  dump.start();
+  dump.sampling.start();
   const running = [loop?.run(), ...proxies.map((proxy) => proxy.run())];
-  log.info(`ready: version ${VERSION}, ${sayWhat(capture, ports, options)}, ${sayWhen(dump)}`);
+  log.info(
+    `ready: version ${VERSION}, ${
+      sayWhat(capture, ports, options)
+    }, sampling is ${dump.sampling.describe()}`,
+  );
   try {
     // What ends by itself before a signal has failed.
     await Promise.race([ended.promise, Promise.all(running)]);
@@ -153,11 +160,6 @@ function sayWhat(
     parts.push(`capturing port ${ports.join(", ")} with ${capture.description}`);
   }
   return `${parts.join(", ")}, files in ${logDirectory}/dump`;
-}
-
-function sayWhen(dump: Dump): string {
-  const { isOn, intervalS, durationS } = dump.sampler.effective;
-  return isOn ? `a window of ${durationS} s every ${intervalS} s` : "sampling is off";
 }
 
 if (import.meta.main) {

@@ -2,6 +2,7 @@
  * An HTTP service that writes down what it read, and its clients.
  *
  *     deno run -A test/trafficdump/http.ts serve PORT REPORT
+ *     deno run -A test/trafficdump/http.ts knock HOST:PORT
  *     deno run -A test/trafficdump/http.ts ask HOST:PORT CONNECTIONS REQUESTS LARGEST_BODY
  *
  * The report has a JSON line per connection when it ends: what a client sent, as bytes and hash.
@@ -80,6 +81,18 @@ async function serveOne(
   }
 }
 
+/** Connections with one request each, one after the other, until it is ended. */
+async function knock(address: string): Promise<void> {
+  const [hostname, port] = address.split(":");
+  for (let number = 0;; number++) {
+    const conn = await Deno.connect({ hostname, port: Number(port) });
+    await conn.write(new TextEncoder().encode(`GET /${number} HTTP/1.1\r\nHost: lab\r\n\r\n`));
+    await conn.read(new Uint8Array(4096));
+    conn.close();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 async function ask(address: string, connections: number, requests: number, largest: number) {
   const [hostname, port] = address.split(":");
   const one = async (id: number) => {
@@ -110,6 +123,7 @@ async function ask(address: string, connections: number, requests: number, large
 if (import.meta.main) {
   const [role, ...rest] = Deno.args;
   if (role === "serve") await serve(Number(rest[0]), rest[1]);
+  else if (role === "knock") await knock(rest[0]);
   else {
     const [connections, requests, largest] = rest.slice(1).map(Number);
     await ask(rest[0], connections, requests, largest);

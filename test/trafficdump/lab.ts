@@ -1,7 +1,7 @@
 /**
  * Scenarios of the traffic dump between real kernels, each in a sandbox of its own.
  *
- *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk [DIRECTORY]
+ *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk|sample [DIRECTORY]
  *
  * The last line of the output is the result as JSON; with DIRECTORY the files stay there.
  */
@@ -10,6 +10,7 @@ import { enter, isInside, runInside, watchParent } from "../lab/enter.ts";
 import { Lab } from "../lab/hosts.ts";
 import { capture } from "./scenario_capture.ts";
 import { disk } from "./scenario_disk.ts";
+import { sample } from "./scenario_sample.ts";
 import { fuse, reload } from "./scenario_control.ts";
 
 /** What a scenario found out; `problems` is empty when all is as it should be. */
@@ -23,6 +24,7 @@ const scenarios: Record<string, (lab: Lab, directory: string) => Promise<Scenari
   fuse,
   reload,
   disk,
+  sample,
 };
 
 const TIMEOUT_MS = 150_000;

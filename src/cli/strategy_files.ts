@@ -2,8 +2,9 @@
  * The configuration files: read at the start, on request, and when they have changed. Reads files.
  */
 
+import type { Logger } from "@logtape/logtape";
 import { StrategyError } from "../sampling/strategy.ts";
-import type { Dump } from "./dump.ts";
+import type { SamplingLoop } from "./sampling_loop.ts";
 
 /** Which files there are; both may be missing. */
 export interface StrategyFilePaths {
@@ -21,18 +22,20 @@ const LOOK_EVERY_MS = 500;
 const MAX_FILE_BYTES = 16 << 20;
 
 export class StrategyFiles {
-  readonly #dump: Dump;
+  readonly #sampling: SamplingLoop;
+  readonly #log: Logger;
   readonly #files: { path: string; load: (text: string) => void; mark: string }[] = [];
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(dump: Dump, paths: StrategyFilePaths) {
-    this.#dump = dump;
+  constructor(sampling: SamplingLoop, log: Logger, paths: StrategyFilePaths) {
+    this.#sampling = sampling;
+    this.#log = log;
     const { app, global } = paths;
     if (app !== undefined) {
-      this.#files.push({ path: app, load: (text) => dump.load(text), mark: "" });
+      this.#files.push({ path: app, load: (text) => sampling.load(text), mark: "" });
     }
     if (global !== undefined) {
-      this.#files.push({ path: global, load: (text) => dump.loadGlobal(text), mark: "" });
+      this.#files.push({ path: global, load: (text) => sampling.loadGlobal(text), mark: "" });
     }
   }
 
@@ -53,15 +56,9 @@ export class StrategyFiles {
   /** Reads the files again and says so in the log. Returns why one was refused. */
   reload(why: string): string | undefined {
     const refusal = this.load();
-    const { log, sampler } = this.#dump;
     if (refusal !== undefined) {
-      log.warn(`${why}: refused, the old strategy stays: ${refusal}`);
-    } else {
-      const { isOn, intervalS, durationS } = sampler.effective;
-      log.info(
-        `${why}: sampling is ${isOn ? `on, ${durationS} s every ${intervalS} s` : "off"}`,
-      );
-    }
+      this.#log.warn(`${why}: refused, the old strategy stays: ${refusal}`);
+    } else this.#log.info(`${why}: sampling is ${this.#sampling.describe()}`);
     return refusal;
   }
 
