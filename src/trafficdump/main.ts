@@ -1,5 +1,6 @@
 /** trafficdump: dumps samples of the requests a service gets to files. */
 
+import { setPriority } from "node:os";
 import { dropRoot } from "../../ffi/privileges.ts";
 import { runMain, UsageError } from "../cli/fatal.ts";
 import { StrategyFiles } from "../cli/strategy_files.ts";
@@ -20,6 +21,8 @@ import { isWriterThread, serveWriter } from "./writer_thread.ts";
 
 /** Memory for captured bytes that wait for the rest of their record, at most. */
 const MAX_WAITING_BYTES = 64 << 20;
+/** How far capturing stands back for the service when there is not enough CPU time. */
+const CAPTURE_NICE = 10;
 
 async function main(): Promise<number> {
   const options = readOptions();
@@ -92,6 +95,8 @@ async function main(): Promise<number> {
     log.info(`${signal}: ending`);
     ended.resolve();
   });
+  // On Linux 0 is the calling thread. A proxy is in the way of the service and does not stand back.
+  if (proxies.length === 0) setPriority(0, CAPTURE_NICE);
   const loop = capture === undefined ? undefined : new EventLoop();
   if (capture !== undefined && loop !== undefined) {
     dump.addSource(capture);

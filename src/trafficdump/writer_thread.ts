@@ -5,11 +5,15 @@
  */
 
 import { createHash } from "node:crypto";
+import { setPriority } from "node:os";
 import type { WriterCounters } from "./counters.ts";
 import { DumpFiles, type DumpFilesOptions, type LogFile } from "./dump_files.ts";
 
 /** Name of the worker: how a main module knows what it is. */
 export const WRITER_THREAD = "trafficdump writer";
+
+/** How far the writer stands back for others when there is not enough CPU time: setpriority(2). */
+const NICE = 19;
 
 /** From the dump to the writer. */
 export type WriterTask =
@@ -57,6 +61,8 @@ export function serveWriter(): void {
   scope.onmessage = ({ data }) => {
     try {
       if (data.type === "start") {
+        // On Linux 0 is the calling thread: the service on this machine comes first.
+        setPriority(0, NICE);
         thread = new WriterThread(scope, data.options, new Int32Array(data.dropUpTo));
         scope.postMessage({ type: "ready" });
       } else thread?.handle(data);

@@ -1,7 +1,7 @@
 /**
  * Scenarios of the traffic dump between real kernels, each in a sandbox of its own.
  *
- *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk|sample [DIRECTORY]
+ *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk|sample|flood|proxy [DIRECTORY]
  *
  * The last line of the output is the result as JSON; with DIRECTORY the files stay there.
  */
@@ -10,6 +10,8 @@ import { enter, isInside, runInside, watchParent } from "../lab/enter.ts";
 import { Lab } from "../lab/hosts.ts";
 import { capture } from "./scenario_capture.ts";
 import { disk } from "./scenario_disk.ts";
+import { flood } from "./scenario_flood.ts";
+import { proxy } from "./scenario_proxy.ts";
 import { sample } from "./scenario_sample.ts";
 import { fuse, reload } from "./scenario_control.ts";
 
@@ -25,6 +27,8 @@ const scenarios: Record<string, (lab: Lab, directory: string) => Promise<Scenari
   reload,
   disk,
   sample,
+  flood,
+  proxy,
 };
 
 const TIMEOUT_MS = 150_000;
@@ -53,7 +57,7 @@ async function main(): Promise<number> {
   }
   if (!isInside()) return await runInside(new URL(import.meta.url).pathname, Deno.args);
   const directory = await Deno.makeTempDir({ dir: "/run" });
-  const lab = await Lab.create();
+  const lab = await Lab.create({ offloads: Deno.args[0] === "flood" });
   watchParent(async () => await lab.close());
   try {
     const result = await scenario(lab, directory);
