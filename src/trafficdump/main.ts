@@ -10,6 +10,7 @@ import { openLog } from "../observe/log.ts";
 import { parseStrategyDocument } from "../sampling/strategy_document.ts";
 import { VERSION } from "../version.ts";
 import { PassiveCapture } from "./capture.ts";
+import { connectionLimit } from "./descriptor_limit.ts";
 import { Dump } from "./dump.ts";
 import { openDumpDirectory } from "./dump_directory.ts";
 import { DumpFilter } from "./dump_filter.ts";
@@ -65,6 +66,13 @@ async function main(): Promise<number> {
     way: options.capture,
     maxBytes: MAX_WAITING_BYTES,
   });
+  const maxConnections = connectionLimit(options.maxConnections);
+  if (options.proxies.length > 0 && maxConnections < options.maxConnections) {
+    log.info(
+      `at most ${maxConnections} connections at a time, more wait: ` +
+        "open files are limited (ulimit -n)",
+    );
+  }
   const proxies = options.proxies.map((pair) =>
     new Proxy({
       ...pair,
@@ -73,7 +81,7 @@ async function main(): Promise<number> {
         new DumpFilter(dump, pair.port, options.withPackets),
       ]),
       log,
-      maxConnections: options.maxConnections,
+      maxConnections,
     })
   );
   const endpoint = await Endpoint.open({

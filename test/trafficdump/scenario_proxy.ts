@@ -10,7 +10,8 @@ import type { ScenarioResult } from "./lab.ts";
 const SERVICE_PORT = 9090;
 const PROXY_PORT = 8080;
 const TIMEOUT_MS = 90_000;
-const WANTED_DESCRIPTORS = 30_000;
+/** Where open files are limited, the last of them wait for the first to end. */
+const CONNECTIONS = 10_000;
 const LARGEST_BYTES = 3_000;
 const script = (name: string) => [
   ...[Deno.execPath(), "run", "-A", new URL(name, import.meta.url).pathname],
@@ -19,10 +20,6 @@ const script = (name: string) => [
 export async function proxy(lab: Lab, directory: string): Promise<ScenarioResult> {
   const load = await FakeLoad.begin(directory);
   const problems: string[] = [];
-  // Each needs two descriptors in the proxy. Who may raise the limit does, for all it starts.
-  const limit = `--nofile=${WANTED_DESCRIPTORS}:${WANTED_DESCRIPTORS}`;
-  await new Deno.Command("prlimit", { args: ["--pid", `${Deno.pid}`, limit] }).output();
-  const connections = Math.min(10_000, Math.floor(descriptorLimit() / 2) - 100);
   const service = lab.spawn("online", [...script("echo.ts"), "serve", `${SERVICE_PORT}`]);
   await service.waitFor(/^ready$/m, TIMEOUT_MS);
   const config = `${directory}/strategy.json`;
@@ -36,7 +33,7 @@ export async function proxy(lab: Lab, directory: string): Promise<ScenarioResult
   const startMs = performance.now();
   const client = lab.spawn("client", [
     ...script("echo.ts"),
-    ...["ask", `${addresses.online}:${PROXY_PORT}`, `${connections}`, `${LARGEST_BYTES}`],
+    ...["ask", `${addresses.online}:${PROXY_PORT}`, `${CONNECTIONS}`, `${LARGEST_BYTES}`],
   ]);
   const match = await client.waitFor(/exact (\d+) of (\d+), (\d+) bytes/, TIMEOUT_MS);
   const seconds = (performance.now() - startMs) / 1000;
@@ -51,22 +48,16 @@ export async function proxy(lab: Lab, directory: string): Promise<ScenarioResult
   const counts = JSON.parse((await asker.waitFor(/^\{.*\}$/m, TIMEOUT_MS))[0]);
   await asker.waitFor(/^forbidden: closed$/m, TIMEOUT_MS);
   if (counts.bytes !== bytes) problems.push(`the filter saw ${counts.bytes} of ${bytes} bytes`);
-  if (counts.connections !== connections + 1 || counts.open !== 1) {
+  if (counts.connections !== CONNECTIONS + 1 || counts.open !== 1) {
     problems.push(`the filter saw ${JSON.stringify(counts)}`);
   }
   await dumper.ask("PUT", "/strategy/app", { ...QUICK, switch: "OFF" });
   problems.push(...await dumper.stop());
   const streams = streamsOf(await readRecords(dumper.dumpDirectory));
   const dumped = [...streams.values()].reduce((sum, stream) => sum + stream.bytes, 0);
-  if (streams.size !== connections || dumped !== bytes) {
+  if (streams.size !== CONNECTIONS || dumped !== bytes) {
     problems.push(`${streams.size} connections with ${dumped} bytes were dumped`);
   }
   load.end();
-  return { problems, figures: { connections, bytes, seconds, peakMemoryMb, counts } };
-}
-
-/** How many files a process may have open: limits in proc_pid(5). */
-function descriptorLimit(): number {
-  const limits = Deno.readTextFileSync("/proc/self/limits");
-  return Number(/^Max open files +\S+ +(\d+)/m.exec(limits)?.[1] ?? 1024);
+  return { problems, figures: { connections: CONNECTIONS, bytes, seconds, peakMemoryMb, counts } };
 }
