@@ -19,12 +19,16 @@ export class SamplingLoop {
   /** The configuration as it was read last, in one line. */
   configurationJson = "null";
   readonly #minIntervalS: number | undefined;
-  readonly #load = new SystemLoad(readSystemFile);
+  readonly #load: SystemLoad;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isRunning = false;
 
-  /** @param minIntervalS the lower bound of the interval, if it was lifted */
-  constructor(events: SamplerEvents, minIntervalS?: number) {
+  /**
+   * @param minIntervalS the lower bound of the interval, if it was lifted
+   * @param read reads the files of /proc and /sys that tell the load
+   */
+  constructor(events: SamplerEvents, minIntervalS?: number, read: FileReader = readSystemFile) {
+    this.#load = new SystemLoad(read);
     this.#minIntervalS = minIntervalS;
     this.sampler = new Sampler({ events, newWindow: () => crypto.randomUUID(), minIntervalS });
   }

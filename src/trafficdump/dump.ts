@@ -8,6 +8,7 @@ import { SamplingLoop } from "../cli/sampling_loop.ts";
 import { formatCount } from "../observe/report.ts";
 import type { Sampler } from "../sampling/sampler.ts";
 import { strategyJson } from "../sampling/strategy.ts";
+import type { FileReader } from "../sampling/system_load.ts";
 import { DumpCounters } from "./counters.ts";
 import { type PortraitReport, readPortrait } from "./portrait.ts";
 import { DumpWriter, type DumpWriterOptions } from "./writer.ts";
@@ -17,6 +18,8 @@ export interface DumpOptions extends Omit<DumpWriterOptions, "onTrouble"> {
   log: Logger;
   /** The lower bound of the interval, if it was lifted, s. */
   minIntervalS?: number;
+  /** Reads the files that tell the system's load, instead of the real ones. */
+  readSystemFile?: FileReader;
   /** What else belongs to the effective configuration, for dump_mem_dump.log. */
   settings?: Record<string, unknown>;
 }
@@ -51,12 +54,16 @@ export class Dump {
         else log.warn(`nothing can be written, data is lost and counted: ${reason}`);
       },
     });
-    this.sampling = new SamplingLoop({
-      onOpen: (window) => this.#onOpen(window),
-      onClose: (window) => this.#onClose(window),
-      onSkip: (reason) => log.warn(`no window is opened: ${reason}`),
-      onFuse: (reason) => this.#onFuse(reason),
-    }, options.minIntervalS);
+    this.sampling = new SamplingLoop(
+      {
+        onOpen: (window) => this.#onOpen(window),
+        onClose: (window) => this.#onClose(window),
+        onSkip: (reason) => log.warn(`no window is opened: ${reason}`),
+        onFuse: (reason) => this.#onFuse(reason),
+      },
+      options.minIntervalS,
+      options.readSystemFile,
+    );
   }
 
   get sampler(): Sampler {
