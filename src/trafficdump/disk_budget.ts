@@ -30,6 +30,8 @@ export class DiskBudget {
   deletedFiles = 0;
   readonly #directory: string;
   readonly #limits: DiskLimits;
+  readonly #isOwn: (name: string) => boolean;
+  readonly #isCurrent: (name: string) => boolean;
   /** Files nobody writes to any more, oldest first. */
   #old: OldFile[] = [];
 
@@ -47,11 +49,20 @@ export class DiskBudget {
   ) {
     this.#directory = directory;
     this.#limits = limits;
-    for (const { name, isFile } of Deno.readDirSync(directory)) {
-      if (!isFile || !isOwn(name)) continue;
-      const { size, mtime } = Deno.statSync(`${directory}/${name}`);
+    this.#isOwn = isOwn;
+    this.#isCurrent = isCurrent;
+    this.rescan();
+  }
+
+  /** Looks again: others may have removed files. Not while a file is written that will not go on. */
+  rescan(): void {
+    this.usedBytes = 0;
+    this.#old = [];
+    for (const { name, isFile } of Deno.readDirSync(this.#directory)) {
+      if (!isFile || !this.#isOwn(name)) continue;
+      const { size, mtime } = Deno.statSync(`${this.#directory}/${name}`);
       this.usedBytes += size;
-      if (!isCurrent(name)) {
+      if (!this.#isCurrent(name)) {
         this.#old.push({ name, bytes: size, modifiedMs: mtime?.getTime() ?? 0 });
       }
     }

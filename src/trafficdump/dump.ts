@@ -32,6 +32,9 @@ export interface DumpSource {
   end(): void;
 }
 
+/** The disk has taken everything for so long when that is said. */
+const RECOVERED_AFTER_MS = 1_000;
+
 export class Dump {
   readonly sampling: SamplingLoop;
   readonly writer: DumpWriter;
@@ -39,6 +42,8 @@ export class Dump {
   readonly log: Logger;
   readonly #options: DumpOptions;
   readonly #sources: DumpSource[] = [];
+  #saysTrouble = false;
+  #recovered: ReturnType<typeof setTimeout> | undefined;
   #writing = false;
   #closed = false;
   #seen = new DumpCounters();
@@ -49,10 +54,7 @@ export class Dump {
     this.log = log;
     this.writer = new DumpWriter({
       ...options,
-      onTrouble: (reason) => {
-        if (reason === undefined) log.info("the log directory takes data again");
-        else log.warn(`nothing can be written, data is lost and counted: ${reason}`);
-      },
+      onTrouble: (reason) => this.#onTrouble(reason),
     });
     this.sampling = new SamplingLoop(
       {
@@ -122,8 +124,23 @@ export class Dump {
     if (this.#closed) return;
     this.#closed = true;
     this.sampling.stop();
+    clearTimeout(this.#recovered);
     await this.writer.close();
     this.log.info(`written: ${this.#totals()}`);
+  }
+
+  /** A disk that is nearly full takes some pieces and others not: not every change is a line. */
+  #onTrouble(reason: string | undefined): void {
+    clearTimeout(this.#recovered);
+    if (reason === undefined) {
+      this.#recovered = setTimeout(() => {
+        this.#saysTrouble = false;
+        this.log.info("the log directory takes data again");
+      }, RECOVERED_AFTER_MS);
+    } else if (!this.#saysTrouble) {
+      this.#saysTrouble = true;
+      this.log.warn(`nothing can be written, data is lost and counted: ${reason}`);
+    }
   }
 
   #onOpen(window: string): void {

@@ -22,7 +22,7 @@ export function openDumpDirectory(logDirectory: string): string {
   const path = `${logDirectory}/dump`;
   try {
     Deno.mkdirSync(logDirectory, { recursive: true, mode: 0o755 });
-    Deno.mkdirSync(path, { recursive: true, mode: 0o750 });
+    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
     if (Deno.uid() !== 0) {
       const probe = `${path}/.probe_${Deno.pid}`;
       Deno.writeTextFileSync(probe, "");

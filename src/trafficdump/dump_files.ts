@@ -55,6 +55,8 @@ export class DumpFiles {
   readonly #logs = new Map<LogFile, RotatingFile>();
   readonly #text = new Gathered();
   readonly #index = new Gathered();
+  /** Of the index, lines about records that are written already. */
+  #owedIndexBytes = 0;
   readonly #packets = new Gathered();
   readonly #encoder = new TextEncoder();
   #window = "";
@@ -81,6 +83,7 @@ export class DumpFiles {
   openWindow(window: string, nowMs: number): void {
     this.closeWindow(nowMs);
     this.#window = window;
+    this.#budget.rescan();
     const stamp = new Date(nowMs).toISOString().slice(0, 19).replace("T", "_").replaceAll(":", "");
     const name = `dump_window_${stamp}_${window}.pcapng`;
     this.#pcapngFull = false;
@@ -103,6 +106,7 @@ export class DumpFiles {
 
   /** Takes a batch of an outbox. */
   batch(buffer: ArrayBuffer, length: number, nowMs: number): void {
+    this.trouble = undefined; // unless it comes again
     const bytes = new Uint8Array(buffer, 0, length);
     forEachEntry(buffer, length, (entry, offset) => {
       if (entry.kind === EntryKind.Record) {
@@ -150,14 +154,16 @@ export class DumpFiles {
       if (isWritten) {
         counters.records += text.count;
         counters.recordBytes += text.dataBytes;
-        // The index names lines that are there, no others.
-        this.#append(this.#log("connections"), this.#index.contents, nowMs);
+        // The index names lines that are there, no others; what it owes comes with the next.
+        const { contents } = this.#index;
+        const isIndexed = this.#append(this.#log("connections"), contents, nowMs);
+        this.#owedIndexBytes = isIndexed || contents.length > BUFFER_BYTES ? 0 : contents.length;
       } else {
         counters.failedRecords += text.count;
         counters.failedBytes += text.dataBytes;
       }
       text.clear();
-      this.#index.clear();
+      this.#index.length = this.#owedIndexBytes;
     }
     this.#flushPackets(nowMs);
     counters.deletedFiles = this.#budget.deletedFiles;
@@ -252,8 +258,11 @@ export class DumpFiles {
   }
 
   #append(file: RotatingFile, piece: Uint8Array, nowMs: number): boolean {
-    this.trouble = file.append(piece, nowMs);
-    if (this.trouble !== undefined) return false;
+    const refusal = file.append(piece, nowMs);
+    if (refusal !== undefined) {
+      this.trouble = refusal;
+      return false;
+    }
     this.counters.fileBytes += piece.length;
     return true;
   }

@@ -16,7 +16,7 @@ export interface RotationLimits {
   fileAgeMs: number;
 }
 
-const MODE = 0o640;
+const MODE = 0o600;
 
 export class RotatingFile {
   readonly name: string;
@@ -53,6 +53,7 @@ export class RotatingFile {
   append(piece: Uint8Array, nowMs: number): string | undefined {
     try {
       if (this.#file === undefined) this.#open(nowMs);
+      else this.#lookAgain(nowMs);
       const isOld = nowMs - this.#sinceMs >= this.#limits.fileAgeMs;
       const isLong = this.#bytes + piece.length > this.#limits.fileBytes;
       if (this.#bytes > 0 && (isOld || isLong)) this.#setAside(nowMs);
@@ -91,6 +92,15 @@ export class RotatingFile {
     const { size, birthtime } = this.#file.statSync();
     this.#bytes = size;
     this.#sinceMs = size > 0 ? birthtime?.getTime() ?? nowMs : nowMs;
+  }
+
+  /** Somebody may have emptied the file, or removed it. */
+  #lookAgain(nowMs: number): void {
+    const { size, nlink } = (this.#file as Deno.FsFile).statSync();
+    if (nlink === 0) {
+      this.close();
+      this.#open(nowMs);
+    } else this.#bytes = size;
   }
 
   #setAside(nowMs: number): void {

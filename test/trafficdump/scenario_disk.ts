@@ -2,6 +2,7 @@
 
 import { addresses, type Lab } from "../lab/hosts.ts";
 import { pause } from "../lab/programs.ts";
+import { readRecords } from "./dump_log.ts";
 import { Dumper, layottoConfiguration, QUICK } from "./dumper.ts";
 import { FakeLoad } from "./fake_load.ts";
 import type { ScenarioResult } from "./lab.ts";
@@ -41,13 +42,15 @@ export async function disk(lab: Lab, directory: string): Promise<ScenarioResult>
   await pause(1_000);
   const { body: full } = await dumper.ask("GET", "/status");
   if (full.trouble === null || full.written.failedRecords === 0) problems.push("nothing counted");
-  // Space returns: what has been set aside or dumped before is taken away.
+  // Space returns: the disk becomes larger.
   const from = dumper.process.output.length;
-  await Deno.truncate(`${dumper.dumpDirectory}/dump_tcp_copy.log`, 0);
+  const remount = ["-o", `remount,size=${64 * DISK_BYTES}`, logs];
+  await new Deno.Command("mount", { args: remount }).output();
   await dumper.process.waitFor(/takes data again/, TIMEOUT_MS, from);
   const { body: after } = await dumper.ask("GET", "/status");
   if (after.written.records <= full.written.records) problems.push("no more records after it");
   problems.push(...await dumper.stop());
+  await readRecords(dumper.dumpDirectory); // whole lines, each with one about its connection
   load.end();
   return {
     problems,
