@@ -15,6 +15,17 @@ export interface StrategyJson {
   mem_max_rate: number;
 }
 
+/** What the endpoint answers, all of it in one; which of it is there depends on the question. */
+export interface Answer {
+  window: string | null;
+  fuse: string | null;
+  trouble: string | null;
+  error: string;
+  app: StrategyJson;
+  taken: Record<string, number>;
+  written: Record<string, number>;
+}
+
 export const QUICK: StrategyJson = {
   switch: "ON",
   interval: 2,
@@ -77,8 +88,7 @@ export class Dumper {
     method: string,
     path: string,
     body?: unknown,
-    // deno-lint-ignore no-explicit-any -- what the test looks at is checked there
-  ): Promise<{ status: number; body: any }> {
+  ): Promise<{ status: number; body: Answer }> {
     const client = Deno.createHttpClient({
       proxy: { transport: "unix", path: `${this.logDirectory}/trafficdump.sock` },
     });
@@ -88,7 +98,7 @@ export class Dumper {
         method,
         body: body === undefined ? undefined : JSON.stringify(body),
       });
-      return { status: response.status, body: await response.json() };
+      return { status: response.status, body: await response.json() as Answer };
     } finally {
       client.close();
     }

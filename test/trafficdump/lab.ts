@@ -1,13 +1,14 @@
 /**
  * Scenarios of the traffic dump between real kernels, each in a sandbox of its own.
  *
- *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk|sample|flood|proxy [DIRECTORY]
+ *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk|sample|flood|proxy|join [DIRECTORY]
  *
  * The last line of the output is the result as JSON; with DIRECTORY the files stay there.
  */
 
 import { enter, isInside, runInside, watchParent } from "../lab/enter.ts";
 import { Lab } from "../lab/hosts.ts";
+import { join } from "./scenario_join.ts";
 import { capture } from "./scenario_capture.ts";
 import { disk } from "./scenario_disk.ts";
 import { flood } from "./scenario_flood.ts";
@@ -29,6 +30,7 @@ const scenarios: Record<string, (lab: Lab, directory: string) => Promise<Scenari
   sample,
   flood,
   proxy,
+  join,
 };
 
 const TIMEOUT_MS = 150_000;

@@ -102,7 +102,7 @@ export async function capture(lab: Lab, directory: string): Promise<ScenarioResu
   };
 }
 
-async function startServices(
+export async function startServices(
   lab: Lab,
   host: "online" | "target",
   directory: string,
@@ -119,7 +119,7 @@ async function startServices(
   return [server, http];
 }
 
-async function endServices(
+export async function endServices(
   processes: LabProcess[],
   directory: string,
   host: "online" | "target",
@@ -163,7 +163,7 @@ function compareStreams(
 }
 
 /** Replays a file to the target; returns what its services read. */
-async function replay(
+export async function replay(
   lab: Lab,
   directory: string,
   what: string,
@@ -192,11 +192,11 @@ async function replay(
   return await endServices(target, directory, "target");
 }
 
-function hashes(read: readonly Read[]): string[] {
+export function hashes(read: readonly Read[]): string[] {
   return read.map(({ hash }) => hash).sort();
 }
 
-function compareHashes(what: string, expected: string[], came: string[]): string[] {
+export function compareHashes(what: string, expected: string[], came: string[]): string[] {
   if (JSON.stringify(expected) === JSON.stringify(came)) return [];
   const missing = expected.filter((hash) => !came.includes(hash)).length;
   return [
@@ -204,7 +204,7 @@ function compareHashes(what: string, expected: string[], came: string[]): string
   ];
 }
 
-async function findPcapng(directory: string): Promise<string> {
+export async function findPcapng(directory: string): Promise<string> {
   for await (const { name } of Deno.readDir(directory)) {
     if (name.endsWith(".pcapng")) return `${directory}/${name}`;
   }
