@@ -15,7 +15,7 @@ export const EntryKind = {
 } as const;
 
 /** What stands in front of an entry's bytes: see `Outbox.reserve`. */
-export const ENTRY_HEADER_BYTES = 40;
+export const ENTRY_HEADER_BYTES = 32;
 /** A batch leaves when so much has gathered. */
 const BATCH_BYTES = 1 << 20;
 

@@ -7,8 +7,8 @@
  * the window.
  *
  * What always holds: the records of a connection, one after the other, are a run of what the service
- * read, without a hole and each byte once; a connection whose run would have a hole ends there. A
- * connection that was open before the window is dumped from its first packet with data on.
+ * read, without a hole and each byte once; where there would be a hole the run ends, and another
+ * begins behind it, at position 0. A connection that was open before the window is dumped from its first packet with data on.
  */
 
 import { BlockPool } from "../session/block_pool.ts";
@@ -109,7 +109,10 @@ export class StreamTable {
     const client = (packet.sourceAddress >>> 0) * 65_536 + packet.sourcePort;
     let stream = streams.get(client);
     this.#timestampUs = timestampUs;
-    if (stream !== undefined && isSyn && stream.synSequence !== packet.sequence) {
+    const isOther = stream !== undefined && isSyn && stream.synSequence !== packet.sequence;
+    // Behind a hole the dump of a connection begins anew.
+    const isBehindGap = stream?.side.end === CapturedEnd.Gap && packet.payloadLength > 0;
+    if (stream !== undefined && (isOther || isBehindGap)) {
       stream.side.declareReset();
       this.#flush(stream);
       this.#forget(stream);

@@ -9,6 +9,9 @@ import type { ScenarioResult } from "./lab.ts";
 
 const PORT = 8081;
 const TIMEOUT_MS = 30_000;
+const POLL_MS = 100;
+/** So many records more, and it has recovered. */
+const MORE = 50;
 const DISK_BYTES = 16 << 20;
 const script = (
   name: string,
@@ -43,12 +46,18 @@ export async function disk(lab: Lab, directory: string): Promise<ScenarioResult>
   const { body: full } = await dumper.ask("GET", "/status");
   if (full.trouble === null || full.written.failedRecords === 0) problems.push("nothing counted");
   // Space returns: the disk becomes larger.
-  const from = dumper.process.output.length;
   const remount = ["-o", `remount,size=${64 * DISK_BYTES}`, logs];
   await new Deno.Command("mount", { args: remount }).output();
-  await dumper.process.waitFor(/takes data again/, TIMEOUT_MS, from);
-  const { body: after } = await dumper.ask("GET", "/status");
-  if (after.written.records <= full.written.records) problems.push("no more records after it");
+  const { body: before } = await dumper.ask("GET", "/status");
+  let after = before;
+  for (let leftMs = TIMEOUT_MS; leftMs > 0; leftMs -= POLL_MS) {
+    ({ body: after } = await dumper.ask("GET", "/status"));
+    if (after.trouble === null && after.written.records > before.written.records + MORE) break;
+    await pause(POLL_MS);
+  }
+  if (after.trouble !== null || after.written.records <= before.written.records + MORE) {
+    problems.push("no recovery");
+  }
   problems.push(...await dumper.stop());
   await readRecords(dumper.dumpDirectory); // whole lines, each with one about its connection
   load.end();

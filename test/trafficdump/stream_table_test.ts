@@ -147,7 +147,7 @@ Deno.test("the same client port again is another connection, a SYN sent twice is
   assert.equal(bench.counters.connections, 2);
 });
 
-Deno.test("what stays missing ends the connection's dump, honestly", () => {
+Deno.test("what stays missing ends a run, and another begins behind it", () => {
   const bench = new Bench();
   bench.send(Syn, 99);
   bench.send(Ack, 100, "here");
@@ -157,9 +157,11 @@ Deno.test("what stays missing ends the connection's dump, honestly", () => {
   assert.equal(bench.counters.gaps, 0);
   bench.nowMs += 2_000;
   bench.table.expire(bench.nowMs);
-  bench.send(Ack, 104, "late..");
+  bench.send(Ack, 122, "anew");
+  bench.send(Ack, 110, "behind a gap");
   bench.table.finish();
-  assert.deepEqual(bench.texts(), ["here"]);
+  assert.deepEqual(bench.texts(), ["here", "anew"]);
+  assert.deepEqual(bench.records.map(({ position }) => position), [0, 0]);
   assert.equal(bench.counters.gaps, 1);
   assert.equal(bench.table.waitingBytes, 0);
 });
