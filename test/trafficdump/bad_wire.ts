@@ -45,6 +45,8 @@ async function inSwitch(argv: readonly string[], input: readonly string[] = []):
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
+    // An ordinary user's PATH has no programs for administrators.
+    env: { PATH: `${Deno.env.get("PATH")}:/usr/sbin:/sbin` },
   }).spawn();
   const writer = child.stdin.getWriter();
   await writer.write(new TextEncoder().encode(input.map((line) => line + "\n").join("")));
