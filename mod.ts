@@ -20,6 +20,7 @@ export * from "./src/wire/linux_cooked.ts";
 export * from "./src/wire/packet.ts";
 export * from "./src/wire/partition.ts";
 export * from "./src/wire/pcap_file.ts";
+export * from "./src/wire/pcapng.ts";
 export * from "./src/wire/sequence.ts";
 export * from "./src/wire/tcp.ts";
 export * from "./src/wire/tcp_flags.ts";
@@ -44,6 +45,12 @@ export { DEFAULT_TUNNEL_FORM, type TunnelForm } from "./src/tunnel/form.ts";
 export { TunnelClient, type TunnelClientOptions } from "./src/tunnel/client.ts";
 export { TunnelServer, type TunnelServerOptions } from "./src/tunnel/server.ts";
 
+// sampling: when to dump, when to stand back
+export { Sampler, type SamplerEvents, type SamplerOptions } from "./src/sampling/sampler.ts";
+export * from "./src/sampling/strategy.ts";
+export { parseStrategyDocument, type StrategyDocument } from "./src/sampling/strategy_document.ts";
+export { type FileReader, SystemLoad, type SystemRates } from "./src/sampling/system_load.ts";
+
 // loop, capture, inject: the operating system
 export { EventLoop, type TimerSource } from "./src/loop/event_loop.ts";
 export { TimerWheel } from "./src/loop/timer_wheel.ts";
@@ -58,6 +65,18 @@ export { LinkInjector, type LinkInjectorOptions } from "./src/inject/link.ts";
 export { PcapInjector, type PcapInjectorOptions } from "./src/inject/pcap.ts";
 export { RawIpInjector, type RawIpInjectorOptions } from "./src/inject/raw_ip.ts";
 export { SystemError } from "./ffi/errno.ts";
+
+// trafficdump: a dump in a server or proxy of one's own
+export { Dump, type DumpOptions, type DumpSource } from "./src/trafficdump/dump.ts";
+export { DumpFilter } from "./src/trafficdump/dump_filter.ts";
+export {
+  FilterChain,
+  type FilterContext,
+  type FilterStatus,
+  loadFilter,
+  type NetworkFilter,
+} from "./src/trafficdump/filter.ts";
+export { Proxy, type ProxyOptions } from "./src/trafficdump/proxy.ts";
 
 // the programs, without their command lines
 export { Relay, type RelayOptions } from "./src/intercept/relay.ts";

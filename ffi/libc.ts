@@ -178,6 +178,10 @@ const SYMBOLS = {
   setresgid: { parameters: ["u32", /* rgid */ "u32", /* egid */ "u32" /* sgid */], result: "i32" },
   /** int setresuid(uid_t ruid, uid_t euid, uid_t suid) */
   setresuid: { parameters: ["u32", /* ruid */ "u32", /* euid */ "u32" /* suid */], result: "i32" },
+  /** int prctl(int option, unsigned long arg2, …); the ABIs in use pass its arguments like these */
+  prctl: { parameters: ["i32", /* option */ "u64", "u64", "u64", "u64"], result: "i32" },
+  /** int capset(cap_user_header_t hdrp, const cap_user_data_t datap) */
+  capset: { parameters: ["buffer", /* hdrp */ "buffer" /* datap */], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The C functions, callable by name. */

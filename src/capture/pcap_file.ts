@@ -8,7 +8,7 @@
 import { CaptureFormatError } from "../wire/capture_format.ts";
 import { CaptureReader } from "../wire/capture_reader.ts";
 import { type ByteStream, ByteStreamError, PlainFile } from "./byte_stream.ts";
-import { Next, type RecordedPackets } from "./recorded_packets.ts";
+import { Next, type RecordingFile } from "./recorded_packets.ts";
 
 /** How much is read at a time. */
 const READ_BYTES = 1 << 16;
@@ -29,7 +29,7 @@ export class CaptureFileError extends Error {
 }
 
 /** The packets of one capture file, from whatever its bytes come from. */
-export class RecordedFile implements RecordedPackets {
+export class RecordedFile implements RecordingFile {
   /** As the user named it. */
   readonly name: string;
   readonly #stream: ByteStream;

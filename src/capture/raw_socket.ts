@@ -17,6 +17,7 @@ import {
   attachFilter,
   closeFd,
   DROP_ALL_FILTER,
+  type FilterInstruction,
   IPPROTO_TCP,
   openSocket,
   setReceiveBuffer,
@@ -63,6 +64,7 @@ export class RawSocketCapture implements CaptureSource {
   readonly receiveBufferBytes: number;
 
   readonly #fd: number;
+  readonly #filter: readonly FilterInstruction[];
   readonly #memory: Arena;
   readonly #messages: MessageVector;
   /** Offset of the first slot in the arena. */
@@ -80,6 +82,7 @@ export class RawSocketCapture implements CaptureSource {
   /** @throws SystemError, EPERM without root or CAP_NET_RAW; RangeError for unusable pairs */
   constructor(options: RawSocketCaptureOptions) {
     const filter = destinationFilter(options.pairs, options.partition);
+    this.#filter = filter;
     const memory = new Arena(
       BATCH_PACKETS * SLOT_BYTES + MessageVector.bytesFor(BATCH_PACKETS) + 64,
     );
@@ -118,6 +121,16 @@ export class RawSocketCapture implements CaptureSource {
     loop.add(this.#fd, EPOLLIN, () => this.#receive());
     this.#loop = loop;
     this.#onPacket = onPacket;
+  }
+
+  /** Lets nothing through until `resume`; what was let through before is still delivered. */
+  pause(): void {
+    if (!this.#closed) attachFilter(this.#fd, DROP_ALL_FILTER, "raw socket capture");
+  }
+
+  /** Lets packets through again. */
+  resume(): void {
+    if (!this.#closed) attachFilter(this.#fd, this.#filter, "raw socket capture");
   }
 
   /**

@@ -23,3 +23,17 @@ export interface RecordedPackets {
   /** Moves to the next packet. Never waits itself: after `Wait`, ask again a little later. */
   next(): Next;
 }
+
+/** A file of them, whatever its format. */
+export interface RecordingFile extends RecordedPackets {
+  /** As the user named it. */
+  readonly name: string;
+  /** Whether `rewind` works. */
+  readonly isRewindable: boolean;
+  /** What the user should know about the file; undefined for nothing. */
+  readonly warning?: string;
+  /** Goes back to the front of the first packet. */
+  rewind(): void;
+  /** Gives the file back; a second call does nothing. */
+  close(): void;
+}

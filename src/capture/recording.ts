@@ -6,21 +6,35 @@
  */
 
 import { openByteStream } from "./byte_stream.ts";
+import { DumpLogReader, isDumpLog } from "./dump_log.ts";
 import { RecordedFile } from "./pcap_file.ts";
-import { Next, type RecordedPackets } from "./recorded_packets.ts";
+import { Next, type RecordedPackets, type RecordingFile } from "./recorded_packets.ts";
 
 /** Each file has memory of its own. */
 export const MAX_RECORDING_FILES = 256;
 
+/** 127.0.0.1, int32 */
+const LOCALHOST = 0x7f00_0001;
+
 /**
  * Opens capture files: pcap or pcapng, plain or compressed with gzip or zstd; "-" is standard input.
+ * Also a dump's log, of which a path should be the only one: its times may be made up.
  *
+ * @param serviceAddress for a dump's log, which knows ports only: the address, int32, the service
+ * with a port shall have had
  * @throws CaptureFileError when one cannot be opened
  */
-export function openRecording(paths: readonly string[]): Recording {
-  const files: RecordedFile[] = [];
+export function openRecording(
+  paths: readonly string[],
+  serviceAddress: (port: number) => number = () => LOCALHOST,
+): Recording {
+  const files: RecordingFile[] = [];
   try {
     for (const path of paths) {
+      if (isDumpLog(path)) {
+        files.push(new DumpLogReader(path, serviceAddress));
+        continue;
+      }
       const name = path === "-" ? "standard input" : path;
       files.push(RecordedFile.open(name, () => openByteStream(path)));
     }
@@ -43,15 +57,15 @@ export function openRecording(paths: readonly string[]): Recording {
 export class Recording implements RecordedPackets, Disposable {
   /** The files as the user named them, for messages. */
   readonly name: string;
-  readonly #files: readonly RecordedFile[];
+  readonly #files: readonly RecordingFile[];
   /** Files that stand on a packet. */
-  #ready: RecordedFile[] = [];
+  #ready: RecordingFile[] = [];
   /** Files that have to go to their next packet first. */
-  #pending: RecordedFile[];
-  #current: RecordedFile;
+  #pending: RecordingFile[];
+  #current: RecordingFile;
 
   /** @param files at least one */
-  constructor(files: readonly RecordedFile[]) {
+  constructor(files: readonly RecordingFile[]) {
     if (files.length < 1 || files.length > MAX_RECORDING_FILES) {
       throw new RangeError(`1 to ${MAX_RECORDING_FILES} files are read, not ${files.length}.`);
     }
@@ -94,6 +108,11 @@ export class Recording implements RecordedPackets, Disposable {
   /** Whether `rewind` works: not with standard input. */
   get isRewindable(): boolean {
     return this.#files.every((file) => file.isRewindable);
+  }
+
+  /** What the user should know about the files. */
+  get warnings(): string[] {
+    return this.#files.flatMap(({ warning }) => warning ?? []);
   }
 
   /** @throws CaptureFileError when a file is cut short or broken from here on */

@@ -28,7 +28,12 @@ import {
 } from "../../ffi/packet_ring.ts";
 import { compileFilter, PcapOpenError } from "../../ffi/pcap_handle.ts";
 import { SystemError } from "../../ffi/errno.ts";
-import { type FilterInstruction, socketError } from "../../ffi/socket.ts";
+import {
+  attachFilter,
+  DROP_ALL_FILTER,
+  type FilterInstruction,
+  socketError,
+} from "../../ffi/socket.ts";
 import { EPOLLERR, EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
 import { LinkType } from "../wire/link_type.ts";
 import type { Partition } from "../wire/partition.ts";
@@ -105,6 +110,8 @@ export class RingCapture implements CaptureSource {
 
   readonly #what: string;
   readonly #rings: readonly PacketRing[];
+  /** The filter of each ring. */
+  readonly #filters: FilterInstruction[][] = [];
   #loop: EventLoop | undefined;
   #onPacket: PacketHandler | undefined;
   #received = 0;
@@ -115,7 +122,7 @@ export class RingCapture implements CaptureSource {
   private constructor(plan: SocketPlan, options: SharingOptions) {
     this.#what = plan.what;
     this.linkType = plan.linkType;
-    this.#rings = openRings(plan, options);
+    this.#rings = openRings(plan, options, this.#filters);
     this.bufferBytes = this.#rings.reduce((total, ring) => total + ring.sizeBytes, 0);
   }
 
@@ -183,6 +190,18 @@ export class RingCapture implements CaptureSource {
       this.#dropped = this.#rings.reduce((total, ring) => total + ring.dropCount(), 0);
     }
     return { received: this.#received, droppedByKernel: this.#dropped };
+  }
+
+  /** Lets nothing through until `resume`; what was let through before is still delivered. */
+  pause(): void {
+    if (this.#closed) return;
+    for (const ring of this.#rings) attachFilter(ring.fd, DROP_ALL_FILTER, this.#what);
+  }
+
+  /** Lets packets through again. */
+  resume(): void {
+    if (this.#closed) return;
+    this.#rings.forEach((ring, index) => attachFilter(ring.fd, this.#filters[index], this.#what));
   }
 
   close(): void {
@@ -268,7 +287,11 @@ interface SocketPlan {
   filter(lengths: LengthRange): FilterInstruction[];
 }
 
-function openRings(plan: SocketPlan, options: SharingOptions): PacketRing[] {
+function openRings(
+  plan: SocketPlan,
+  options: SharingOptions,
+  filters: FilterInstruction[][],
+): PacketRing[] {
   const bufferBytes = options.bufferBytes ?? DEFAULT_BUFFER_BYTES;
   const hasLinkHeader = plan.linkType !== LinkType.Raw;
   const rings: PacketRing[] = [];
@@ -282,6 +305,7 @@ function openRings(plan: SocketPlan, options: SharingOptions): PacketRing[] {
     rings.push(ring);
     const { protocol, interfaceIndex, promiscuous } = plan;
     const filter = plan.filter(lengths);
+    filters.push(filter);
     ring.open({ protocol, interfaceIndex, promiscuous, filter, fanoutGroup });
   };
   try {

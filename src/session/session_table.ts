@@ -61,6 +61,8 @@ export class SessionTable implements SessionHost {
   wayBackWorks = true;
   /** Set by the owner while memory or CPU are short: no new session begins. */
   shedding = false;
+  /** Set by the owner: outside of sampling windows no new session begins, those open go on. */
+  sampling = true;
 
   readonly #transfers: TransferMap;
   readonly #timers: SessionTimers;
@@ -237,7 +239,7 @@ export class SessionTable implements SessionHost {
   ): Session | undefined {
     const { config } = this;
     const isSyn = (packet.flags & TcpFlag.Syn) !== 0;
-    if (!this.#sample.admits(address, packet.sourcePort, nowMs)) {
+    if (!this.sampling || !this.#sample.admits(address, packet.sourcePort, nowMs)) {
       if (isSyn) this.counters.sampledOut++;
       return undefined;
     }

@@ -15,6 +15,15 @@ export interface Transfer {
   targetMac?: Uint8Array;
 }
 
+/** 127.0.0.1, int32 */
+const LOCALHOST = 0x7f00_0001;
+
+/** For recordings that know ports only: where the services were, as the pairs say. */
+export function serviceAddress(transfers: readonly Transfer[]): (port: number) => number {
+  return (port) =>
+    transfers.find(({ onlinePort }) => onlinePort === port)?.onlineAddress ?? LOCALHOST;
+}
+
 /** All pairs, with the distinct targets numbered. */
 export class TransferMap {
   readonly transfers: readonly Transfer[];

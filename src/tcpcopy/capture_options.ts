@@ -4,6 +4,7 @@ import { object } from "@optique/core/constructs";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
 import { choice, integer, string } from "@optique/core/valueparser";
+import { isDumpLog } from "../capture/dump_log.ts";
 import { MAX_RECORDING_FILES } from "../capture/recording.ts";
 import { UsageError } from "../cli/fatal.ts";
 import { message } from "../cli/program.ts";
@@ -25,7 +26,7 @@ export const captureOptions = object("Where packets come from, and how they leav
   input: optional(
     option("-i", "--input", string({ metavar: "FILES|DEVICES" }), {
       description:
-        message`Replay these capture files instead of live packets: pcap or pcapng, plain or compressed with gzip or zstd, several separated by commas and merged by time; - is standard input. With --capture pcap or ring: the network devices to capture from (default: all on which each packet arrives once).`,
+        message`Replay these capture files instead of live packets: pcap or pcapng, plain or compressed with gzip or zstd, several separated by commas and merged by time; - is standard input. Or one dump_tcp_copy.log. With --capture pcap or ring: the network devices to capture from (default: all on which each packet arrives once).`,
     }),
   ),
   filter: optional(
@@ -153,6 +154,25 @@ export function readInput(given: GivenCaptureOptions): Input {
       libpcapPath: given.libpcap,
     },
   };
+}
+
+/**
+ * What a dump's log among the files needs.
+ *
+ * @throws UsageError when there are other files, or no addresses for its clients
+ */
+export function assertDumpLogs(files: readonly string[], hasClientAddresses: boolean): void {
+  const path = files.find(isDumpLog);
+  if (path === undefined) return;
+  if (files.length > 1) {
+    throw new UsageError(
+      `${path} is a dump's log, whose connections cannot be merged with those of other files: ` +
+        "replay it alone",
+    );
+  }
+  if (!hasClientAddresses) {
+    throw new UsageError(`${path} does not say who the clients were: give them addresses with -c`);
+  }
 }
 
 /** A name that has a comma itself is one file, if there is such. */

@@ -2,7 +2,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import { openRecording, type Recording } from "../capture/recording.ts";
-import { TransferMap } from "../session/transfer.ts";
+import { serviceAddress, TransferMap } from "../session/transfer.ts";
 import { Player } from "./player.ts";
 import type { PartStatus } from "./part.ts";
 import type { ReplayOptions } from "./replay.ts";
@@ -12,7 +12,7 @@ import { Survey } from "./survey.ts";
 /** What to play, and how. */
 export interface FileSource {
   kind: "file";
-  /** Capture files; "-" is standard input. */
+  /** Capture files, "-" is standard input; or a dump's log. */
   paths: readonly string[];
   acceleration: number;
   /** Longer pauses are cut to this, ms; Infinity keeps them. */
@@ -35,7 +35,7 @@ export class FilePart extends ReplayPart {
   constructor(options: Omit<ReplayOptions, "log">, source: FileSource, log: Logger) {
     super(options, log);
     this.#source = source;
-    this.#file = openRecording(source.paths);
+    this.#file = openRecording(source.paths, serviceAddress(options.transfers));
     this.replay.stripTunnels();
     if (!this.#file.isRewindable) {
       const transfers = new TransferMap(options.transfers);

@@ -26,6 +26,7 @@ import { refuseOwnService } from "./own_service.ts";
 import type { Part, PartSetup } from "./part.ts";
 import { servePart, WorkerPart } from "./part_worker.ts";
 import type { InterceptAddress } from "./tunnels.ts";
+import { sampleSessions } from "./sampling.ts";
 import { type MemoryLimits, Watch } from "./watch.ts";
 
 async function main(): Promise<number> {
@@ -57,10 +58,13 @@ async function start(
   /** What is in force: a reload may come before the parts are made. */
   let current = options;
   let watch: Watch | undefined;
+  let endSampling: (() => void) | undefined;
+  const keepReading = options.strategy !== undefined;
   const makeWatch = (source: LiveSource | FileSource): Watch => {
     const limits = limitsOf(current, workers);
     const parts = makeParts(current, intercepts, limits, source, log);
     watch = new Watch(parts, limits, log, options.process.daemon);
+    if (options.strategy !== undefined) endSampling = sampleSessions(watch, log, options.strategy);
     return watch;
   };
   const unsubscribe = reloadOnHangup({
@@ -81,13 +85,16 @@ async function start(
     if (options.offline === undefined) {
       if (options.live === undefined) throw new TypeError("neither live nor offline");
       using live = makeWatch({ kind: "live", ...options.live });
-      return await runOnline(live, transfers, log);
+      return await runOnline(live, transfers, log, { keepReading });
     }
     const { times, ...playing } = options.offline;
     const maxWaitingBytes = limitsOf(options, workers).maxPayloadBytes / workers / 2;
     const source: FileSource = { kind: "file", ...playing, maxWaitingBytes };
-    return await runOffline(() => makeWatch(source), transfers, source, times, log);
+    return await runOffline(() => makeWatch(source), transfers, source, times, log, {
+      keepReading,
+    });
   } finally {
+    endSampling?.();
     unsubscribe();
   }
 }

@@ -8,7 +8,7 @@ import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
 import { mergeFigures } from "../observe/merge.ts";
 import { formatCount, formatShare } from "../observe/report.ts";
-import { type Transfer, TransferMap } from "../session/transfer.ts";
+import { serviceAddress, type Transfer, TransferMap } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
 import type { FileSource } from "./file_part.ts";
 import type { Part } from "./part.ts";
@@ -25,6 +25,7 @@ const BEGIN_AHEAD_MS = 20;
  *
  * @param makeWatch makes the parts; called when the files have proved to be usable
  * @param times how often to play the files
+ * @param options.keepReading whether files of root's are read again while it runs
  * @returns the exit code: 0 only if every session was complete
  */
 export async function runOffline(
@@ -33,13 +34,14 @@ export async function runOffline(
   source: FileSource,
   times: number,
   log: Logger,
+  options: { keepReading?: boolean } = {},
 ): Promise<number> {
   // What can be read only once is judged by the part that plays it.
-  const survey = source.paths.some(isReadOnce) ? undefined : await surveyed(source, transfers);
+  const survey = source.paths.some(isReadOnce) ? undefined : await surveyed(source, transfers, log);
   using watch = makeWatch();
   const { parts, failed, lonely } = watch;
   const [name] = await Promise.all(parts.map((part) => part.open()));
-  dropRoot();
+  dropRoot(options);
   const stop = Promise.withResolvers<void>();
   let interrupted = false;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
@@ -74,8 +76,13 @@ export async function runOffline(
   }
 }
 
-async function surveyed(source: FileSource, transfers: readonly Transfer[]): Promise<Survey> {
-  using recording = openRecording(source.paths);
+async function surveyed(
+  source: FileSource,
+  transfers: readonly Transfer[],
+  log: Logger,
+): Promise<Survey> {
+  using recording = openRecording(source.paths, serviceAddress(transfers));
+  for (const warning of recording.warnings) log.warn(warning);
   return await surveyRecording(recording, {
     name: recording.name,
     transfers: new TransferMap(transfers),

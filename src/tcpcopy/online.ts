@@ -13,12 +13,14 @@ import type { Watch } from "./watch.ts";
 /**
  * Captures and replays until a signal says stop; then what was captured is brought to its end.
  *
+ * @param options.keepReading whether files of root's are read again while it runs
  * @returns the exit code
  */
 export async function runOnline(
   watch: Watch,
   transfers: readonly Transfer[],
   log: Logger,
+  options: { keepReading?: boolean } = {},
 ): Promise<number> {
   // Whatever fails first ends the program.
   const { parts, failed, lonely } = watch;
@@ -26,7 +28,7 @@ export async function runOnline(
   const hurry = Promise.withResolvers<void>();
   // Opened before anything is promised: without the privilege this is where it ends.
   const [from] = await Promise.all(parts.map((part) => part.open()));
-  dropRoot();
+  dropRoot(options);
   let signals = 0;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
     if (++signals > 1) {

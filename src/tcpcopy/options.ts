@@ -21,13 +21,20 @@ import { tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
 import type { TunnelForm } from "../tunnel/form.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
-import { captureOptions, readInput } from "./capture_options.ts";
+import { assertDumpLogs, captureOptions, readInput } from "./capture_options.ts";
 import type { FileSource } from "./file_part.ts";
 import type { InjectWay } from "./injector.ts";
 import type { LiveCapture } from "./live_capture.ts";
 import { MIN_MEMORY_MB } from "./memory_guard.ts";
 import { parsePorts, type PortShare } from "./port_share.ts";
-import { type Sampling, SAMPLING_KEYS, samplingOf, samplingOptions } from "./sampling_options.ts";
+import {
+  type Sampling,
+  SAMPLING_KEYS,
+  samplingOf,
+  samplingOptions,
+  type SessionStrategy,
+  strategyOf,
+} from "./sampling_options.ts";
 import { workerOptions, workersOf } from "./worker_options.ts";
 
 /** What the user asked for. */
@@ -42,6 +49,8 @@ export interface TcpcopyOptions {
   /** Whether the replay ends when no intercept is left. */
   endsWithoutIntercept: boolean;
   sampling: Sampling;
+  /** When sessions may begin; undefined: always. */
+  strategy: SessionStrategy | undefined;
   copies: number;
   waitForAnswers: boolean;
   /** Source address in place of 127.0.0.0/8, int32; 0: none. */
@@ -241,6 +250,7 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
       "-T: standard input can be played once only; save the capture to a file first",
     );
   }
+  if (isOffline) assertDumpLogs(input.files, given.clientIp !== undefined);
   const timeoutS = given.timeout ??
     (isOffline ? OFFLINE_SESSION_TIMEOUT_S : ONLINE_SESSION_TIMEOUT_S);
   const transfers = parseTransfers(given.transfer);
@@ -267,6 +277,7 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
     startsWithoutIntercept: given.lonely,
     endsWithoutIntercept: given.exitWithoutIntercept,
     sampling: samplingOf(given),
+    strategy: strategyOf(given),
     copies: given.copies,
     waitForAnswers: !given.noWait,
     localhostAddress: given.localhost === undefined ? 0 : parseAddress(given.localhost, "-H"),

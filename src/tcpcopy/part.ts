@@ -36,6 +36,13 @@ export interface Part {
   readonly status: PartStatus;
   /** While true, no new session begins. */
   setShedding(shedding: boolean): void;
+  /**
+   * While false, no new session begins, and nothing is booked for it. May come before `open`.
+   *
+   * @returns resolves when this is in force and `status` is of that moment; maybe never, when the
+   * part fails
+   */
+  setSampling(sampling: boolean): Promise<void>;
   /** Puts other settings in force. */
   reconfigure(next: Reconfiguration): void;
   /**

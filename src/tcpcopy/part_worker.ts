@@ -13,7 +13,7 @@ import type { Reconfiguration } from "./replay.ts";
 /** How often a part says how it is doing. */
 const STATUS_EVERY_MS = 500;
 
-type Method = "open" | "connect" | "play" | "drain" | "finish";
+type Method = "open" | "connect" | "play" | "drain" | "finish" | "sample" | "rest";
 
 /** From the main thread; the setup comes first. */
 type Order =
@@ -46,6 +46,7 @@ export class WorkerPart implements Part {
   readonly #failure: PromiseWithResolvers<never> = Promise.withResolvers();
   readonly #loneliness: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
+  #nextCall = 0;
 
   /** @param moduleUrl the program's main module, which calls `servePart` when it runs in a worker */
   constructor(moduleUrl: string, setup: PartSetup, log: Logger) {
@@ -65,6 +66,11 @@ export class WorkerPart implements Part {
 
   setShedding(shedding: boolean): void {
     this.#order({ kind: "shed", shedding });
+  }
+
+  async setSampling(sampling: boolean): Promise<void> {
+    const status = await this.#ask(sampling ? "sample" : "rest");
+    if (status !== undefined) this.status = status as PartStatus;
   }
 
   reconfigure(next: Reconfiguration): void {
@@ -94,11 +100,16 @@ export class WorkerPart implements Part {
   }
 
   #call(method: Method, argument = 0): Promise<unknown> {
+    return Promise.race([this.#ask(method, argument), this.failed]);
+  }
+
+  /** As `#call`, but never settles when the part fails. Leaves nothing behind on `failed`. */
+  #ask(method: Method, argument = 0): Promise<unknown> {
     const call = Promise.withResolvers<unknown>();
-    const id = this.#calls.size;
+    const id = this.#nextCall++;
     this.#calls.set(id, call);
     this.#order({ kind: "call", id, method, argument });
-    return Promise.race([call.promise, this.failed]);
+    return call.promise;
   }
 
   #order(order: Order): void {
@@ -109,9 +120,16 @@ export class WorkerPart implements Part {
     if (message.kind === "status") this.status = message.status;
     else if (message.kind === "lonely") this.#loneliness.resolve();
     else if (message.kind === "log") this.#log[message.level](`${this.#name}: ${message.text}`);
-    else if (message.kind === "done") this.#calls.get(message.id)?.resolve(message.value);
-    else if (message.kind === "refused") this.#calls.get(message.id)?.reject(message.error);
+    else if (message.kind === "done") this.#take(message.id)?.resolve(message.value);
+    else if (message.kind === "refused") this.#take(message.id)?.reject(message.error);
     else this.#failure.reject(message.error);
+  }
+
+  /** A call that is answered; there may be any number of them. */
+  #take(id: number): PromiseWithResolvers<unknown> | undefined {
+    const call = this.#calls.get(id);
+    this.#calls.delete(id);
+    return call;
   }
 }
 
@@ -132,12 +150,14 @@ export function servePart(program: string): void {
   let setup: PartSetup | undefined;
   /** Came before there was a part. */
   let earlyNext: Reconfiguration | undefined;
+  let isSampling = true;
 
   const open = (): Promise<string> => {
     const made = makePart(setup!, log);
     made.failed.catch((error) => scope.postMessage({ kind: "failed", error }));
     made.lonely.then(() => scope.postMessage({ kind: "lonely" }));
     if (earlyNext !== undefined) made.reconfigure(earlyNext);
+    made.setSampling(isSampling);
     // Not a timer of the loop: it would keep an idle loop from sleeping.
     setInterval(
       () => scope.postMessage({ kind: "status", status: made.status }),
@@ -146,8 +166,13 @@ export function servePart(program: string): void {
     part = made;
     return made.open();
   };
-  const perform = async (method: Method, argument: number): Promise<unknown> =>
-    method === "open" ? await open() : await part![method](argument);
+  const perform = async (method: Method, argument: number): Promise<unknown> => {
+    if (method === "open") return await open();
+    if (method !== "sample" && method !== "rest") return await part![method](argument);
+    isSampling = method === "sample";
+    await part?.setSampling(isSampling);
+    return part?.status;
+  };
 
   scope.onmessage = ({ data: order }) => {
     if (order.kind === "setup") setup = order.setup;

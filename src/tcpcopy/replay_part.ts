@@ -46,6 +46,11 @@ export abstract class ReplayPart implements Part {
     this.replay.table.shedding = shedding;
   }
 
+  setSampling(sampling: boolean): Promise<void> {
+    this.replay.table.sampling = sampling;
+    return Promise.resolve();
+  }
+
   reconfigure(next: Reconfiguration): void {
     this.replay.reconfigure(next);
   }

@@ -5,7 +5,9 @@ import { message } from "@optique/core/message";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
 import { choice, integer, string } from "@optique/core/valueparser";
+import { UsageError } from "../cli/fatal.ts";
 import { parseNetworks } from "../cli/networks.ts";
+import { MIN_INTERVAL_S } from "../sampling/strategy.ts";
 import type { SamplingRules } from "../session/client_sample.ts";
 
 export const samplingOptions = object("Which sessions", {
@@ -45,6 +47,17 @@ export const samplingOptions = object("Which sessions", {
       description: message`Not these clients.`,
     }),
   ),
+  strategy: optional(
+    option("--strategy", string({ metavar: "FILE" }), {
+      description:
+        message`Begin sessions only in the sampling windows of this strategy, and none while CPU or memory are above its maxima: a Layotto configuration, or one of trafficdump. Read again when it changes.`,
+    }),
+  ),
+  minInterval: optional(
+    option("--min-interval", integer({ min: 1, max: MIN_INTERVAL_S, metavar: "SECONDS" }), {
+      description: message`With --strategy: allow intervals shorter than 30 s, down to this.`,
+    }),
+  ),
 });
 
 /** What the options yield. */
@@ -58,7 +71,7 @@ interface GivenSampling {
   readonly exclude: string | undefined;
 }
 
-/** Keys of these options; all of them may change at run time. */
+/** Keys of these options, as far as they may change at run time: all but those of the strategy. */
 export const SAMPLING_KEYS: readonly string[] = [
   ...["percentage", "sample-by", "gradual", "gradual-seconds", "full-sessions"],
   ...["include-clients", "exclude-clients"],
@@ -81,6 +94,28 @@ export function samplingOf(given: GivenSampling): Sampling {
     includeClients: networks(given.include, "--include-clients"),
     excludeClients: networks(given.exclude, "--exclude-clients"),
   };
+}
+
+/** When sessions may begin: a file that says so, and the lower bound of its interval, if lifted. */
+export interface SessionStrategy {
+  path: string;
+  minIntervalS: number | undefined;
+}
+
+/**
+ * Makes sense of the options of the strategy. Pure.
+ *
+ * @throws UsageError for a bound without a strategy
+ */
+export function strategyOf(
+  given: { readonly strategy: string | undefined; readonly minInterval: number | undefined },
+): SessionStrategy | undefined {
+  const { strategy, minInterval } = given;
+  if (strategy !== undefined) return { path: strategy, minIntervalS: minInterval };
+  if (minInterval !== undefined) {
+    throw new UsageError("--min-interval is for sampling: name a strategy with --strategy");
+  }
+  return undefined;
 }
 
 function networks(text: string | undefined, option: string): Int32Array {

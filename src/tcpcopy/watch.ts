@@ -53,6 +53,11 @@ export class Watch implements Disposable {
     return mergeFigures(this.parts.map((part) => part.status.figures));
   }
 
+  /** Lets sessions begin, or no longer, in every part; `figures` are of that moment then. */
+  async setSampling(sampling: boolean): Promise<void> {
+    await Promise.all(this.parts.map((part) => part.setSampling(sampling)));
+  }
+
   /** The last line of the log, and the ledger. */
   report(final: readonly PartStatus[]): void {
     const figures = mergeFigures(final.map((status) => status.figures));

@@ -58,7 +58,7 @@ export async function sandboxFlags(): Promise<string[]> {
 }
 
 /** Programs a lab may start; inside there is no network, so what they import is fetched before. */
-const programs = ["src/tcpcopy/main.ts", "src/intercept/main.ts"];
+const programs = ["src/tcpcopy/main.ts", "src/intercept/main.ts", "src/trafficdump/main.ts"];
 
 /** Scripts whose imports are known to be there. */
 const fetched = new Set<string>();

@@ -53,6 +53,13 @@ function captureFile(options: { kept?: number; port?: number; cutFileBytes?: num
   return path;
 }
 
+/** A dump's log with one record. */
+function dumpLog(port = 80): string {
+  const path = Deno.makeTempFileSync({ suffix: ".log" });
+  Deno.writeTextFileSync(path, `[0a1b2c3d-0000-4000-8000-000000000001][${port}]61 62\n`);
+  return path;
+}
+
 refuses("an unknown option", "tcpcopy", () => ["--bogus"], /Unexpected option.*--bogus/);
 refuses("no transfer", "tcpcopy", () => nowhere, /Missing option.*--transfer/);
 refuses("a malformed transfer", "tcpcopy", () => ["-x", "80:1", ...nowhere], /-x 80:1: expected/);
@@ -193,6 +200,30 @@ refuses(
   "tcpcopy",
   () => [...transfer, ...nowhere, "-l", "/nonexistent/log"],
   /log file.*cannot be opened/,
+);
+refuses(
+  "a dump's log without addresses for its clients",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-i", dumpLog()],
+  /does not say who the clients were: give them addresses with -c/,
+);
+refuses(
+  "a dump's log among other files",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-c", "198.19.0.x", "-i", `${captureFile({})},${dumpLog()}`],
+  /is a dump's log.*replay it alone/,
+);
+refuses(
+  "a dump's log without requests",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-c", "198.19.0.x", "-i", dumpLog(81)],
+  /none of its 3 packets.*most go to 127\.0\.0\.1:81/,
+);
+refuses(
+  "a bound of sampling without a strategy",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--min-interval", "2"],
+  /--min-interval.*--strategy/,
 );
 refuses("no device", "intercept", () => [], /Missing option.*--device/);
 refuses(

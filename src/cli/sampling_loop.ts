@@ -1,0 +1,115 @@
+/**
+ * Keeps a sampler going: gives it the time, and looks at the system when that matters. Reads the clock,
+ * /proc and /sys.
+ */
+
+import { Sampler, type SamplerEvents } from "../sampling/sampler.ts";
+import { StrategyError, type StrategyLevel } from "../sampling/strategy.ts";
+import { parseStrategyDocument } from "../sampling/strategy_document.ts";
+import { type FileReader, SystemLoad } from "../sampling/system_load.ts";
+
+/** How often the system is looked at while it matters. */
+const LOOK_EVERY_MS = 150;
+/** Before a window opens the system is looked at for so long. */
+const LOOK_AHEAD_MS = 2_000;
+const LONGEST_SLEEP_MS = 1_000;
+
+export class SamplingLoop {
+  readonly sampler: Sampler;
+  /** The configuration as it was read last, in one line. */
+  configurationJson = "null";
+  readonly #minIntervalS: number | undefined;
+  readonly #load: SystemLoad;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isRunning = false;
+
+  /**
+   * @param minIntervalS the lower bound of the interval, if it was lifted
+   * @param read reads the files of /proc and /sys that tell the load
+   */
+  constructor(events: SamplerEvents, minIntervalS?: number, read: FileReader = readSystemFile) {
+    this.#load = new SystemLoad(read);
+    this.#minIntervalS = minIntervalS;
+    this.sampler = new Sampler({ events, newWindow: () => crypto.randomUUID(), minIntervalS });
+  }
+
+  /** ms on the sampler's clock. */
+  get nowMs(): number {
+    return Math.floor(performance.now());
+  }
+
+  start(): void {
+    this.#isRunning = true;
+    this.#turn();
+  }
+
+  /** Closes an open window. */
+  stop(): void {
+    this.#isRunning = false;
+    clearTimeout(this.#timer);
+    this.sampler.stop(this.nowMs);
+  }
+
+  /** Takes a configuration's text. @throws StrategyError; then everything stays as it was */
+  load(text: string): void {
+    const document = parseStrategyDocument(text, this.#minIntervalS);
+    this.configurationJson = JSON.stringify(JSON.parse(text));
+    this.sampler.take(document, this.nowMs);
+    this.#turn();
+  }
+
+  /** Takes the text of a file with the global strategy. @throws StrategyError, as `load` */
+  loadGlobal(text: string): void {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      throw new StrategyError(`expected JSON (${(error as Error).message})`);
+    }
+    this.update("global", value);
+  }
+
+  /** Takes one new strategy. @throws StrategyError; then the old one stays */
+  update(level: StrategyLevel, value: unknown): void {
+    this.sampler.update(level, value, this.nowMs);
+    this.#turn();
+  }
+
+  /** Takes a look at the system if the last one may be long ago. */
+  refresh(): void {
+    if (!this.#mattersNow()) this.sampler.noteRates(this.#load.look(this.nowMs), this.nowMs);
+  }
+
+  /** "on, 1 s every 30 s" */
+  describe(): string {
+    const { isOn, intervalS, durationS } = this.sampler.effective;
+    return isOn ? `on, ${durationS} s every ${intervalS} s` : "off";
+  }
+
+  #turn(): void {
+    clearTimeout(this.#timer);
+    if (!this.#isRunning) return;
+    const now = this.nowMs;
+    if (this.#mattersNow()) this.sampler.noteRates(this.#load.look(now), now);
+    this.sampler.advance(now);
+    const matters = this.#mattersNow();
+    const untilMs = this.sampler.nextDeadlineMs() - now - (matters ? 0 : LOOK_AHEAD_MS);
+    const sleepMs = Math.min(matters ? LOOK_EVERY_MS : LONGEST_SLEEP_MS, Math.max(1, untilMs));
+    this.#timer = setTimeout(() => this.#turn(), sleepMs);
+  }
+
+  #mattersNow(): boolean {
+    const { sampler } = this;
+    return sampler.window !== undefined ||
+      sampler.nextDeadlineMs() - this.nowMs <= LOOK_AHEAD_MS;
+  }
+}
+
+const readSystemFile: FileReader = (path) => {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    // There is no such file, or it may not be read: the same to the caller.
+    return undefined;
+  }
+};

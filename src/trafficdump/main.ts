@@ -1,0 +1,181 @@
+/** trafficdump: dumps samples of the requests a service gets to files. */
+
+import { setPriority } from "node:os";
+import { dropRoot } from "../../ffi/privileges.ts";
+import { runMain, UsageError } from "../cli/fatal.ts";
+import { StrategyFiles } from "../cli/strategy_files.ts";
+import { EventLoop } from "../loop/event_loop.ts";
+import { onSignals } from "../loop/signals.ts";
+import { openLog } from "../observe/log.ts";
+import { parseStrategyDocument } from "../sampling/strategy_document.ts";
+import { VERSION } from "../version.ts";
+import { PassiveCapture } from "./capture.ts";
+import { connectionLimit } from "./descriptor_limit.ts";
+import { Dump } from "./dump.ts";
+import { openDumpDirectory } from "./dump_directory.ts";
+import { DumpFilter } from "./dump_filter.ts";
+import { Endpoint } from "./endpoint.ts";
+import { FilterChain, loadFilter, type NetworkFilter } from "./filter.ts";
+import { readOptions, type TrafficdumpOptions } from "./options.ts";
+import { Proxy } from "./proxy.ts";
+import { isWriterThread, serveWriter } from "./writer_thread.ts";
+
+/** Memory for captured bytes that wait for the rest of their record, at most. */
+const MAX_WAITING_BYTES = 64 << 20;
+/** How far capturing stands back for the service when there is not enough CPU time. */
+const CAPTURE_NICE = 10;
+
+async function main(): Promise<number> {
+  const options = readOptions();
+  const ports = portsToCapture(options);
+  if (ports.length === 0 && options.proxies.length === 0) {
+    throw new UsageError("-p: expected the ports to capture, or --proxy");
+  }
+  const log = openLog({ program: "trafficdump", file: options.logFile });
+  const userFilters: NetworkFilter[] = [];
+  for (const path of options.filters) userFilters.push(await loadFilter(`file://${path}`));
+
+  const directory = openDumpDirectory(options.logDirectory);
+  const dump = new Dump({
+    log,
+    minIntervalS: options.minIntervalS,
+    settings: describe(options, ports),
+    files: {
+      directory,
+      fileBytes: options.fileBytes,
+      fileAgeMs: options.fileAgeMs,
+      maxBytes: options.maxDiskBytes,
+      minFreeBytes: options.minFreeBytes,
+      withTime: options.withTime,
+    },
+    maxQueueBytes: options.queueBytes,
+    threadModule: import.meta.url,
+  });
+  await dump.writer.ready();
+  const strategyFiles = new StrategyFiles(dump.sampling, log, {
+    app: options.config,
+    global: options.global,
+  });
+  const refusal = strategyFiles.load();
+  if (refusal !== undefined) throw new UsageError(refusal);
+
+  // All that needs root is opened before it is given up.
+  const capture = ports.length === 0 ? undefined : new PassiveCapture(dump, {
+    ...options,
+    ports,
+    way: options.capture,
+    maxBytes: MAX_WAITING_BYTES,
+  });
+  const maxConnections = connectionLimit(options.maxConnections);
+  if (options.proxies.length > 0 && maxConnections < options.maxConnections) {
+    log.info(
+      `at most ${maxConnections} connections at a time, more wait: ` +
+        "open files are limited (ulimit -n)",
+    );
+  }
+  const proxies = options.proxies.map((pair) =>
+    new Proxy({
+      ...pair,
+      filters: new FilterChain([
+        ...userFilters,
+        new DumpFilter(dump, pair.port, options.withPackets),
+      ]),
+      log,
+      maxConnections,
+    })
+  );
+  const endpoint = await Endpoint.open({
+    dump,
+    path: options.endpoint,
+    mode: options.endpointMode,
+    tcp: options.portraitTcp,
+    reload: () => strategyFiles.reload("asked to reload"),
+  });
+  // The configuration is read again and again, whoever may read it.
+  dropRoot({ keepReading: true });
+
+  const ended = Promise.withResolvers<void>();
+  const unsubscribe = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], (signal) => {
+    if (signal === "SIGHUP") {
+      strategyFiles.reload("SIGHUP");
+      return;
+    }
+    log.info(`${signal}: ending`);
+    ended.resolve();
+  });
+  // On Linux 0 is the calling thread. A proxy is in the way of the service and does not stand back.
+  if (proxies.length === 0) setPriority(0, CAPTURE_NICE);
+  const loop = capture === undefined ? undefined : new EventLoop();
+  if (capture !== undefined && loop !== undefined) {
+    dump.addSource(capture);
+    capture.start(loop);
+  }
+  strategyFiles.watch();
+  dump.sampling.start();
+  const running = [loop?.run(), ...proxies.map((proxy) => proxy.run())];
+  log.info(
+    `ready: version ${VERSION}, ${
+      sayWhat(capture, ports, options)
+    }, sampling is ${dump.sampling.describe()}`,
+  );
+  try {
+    // What ends by itself before a signal has failed.
+    await Promise.race([ended.promise, Promise.all(running)]);
+  } finally {
+    unsubscribe();
+    strategyFiles.close();
+    for (const proxy of proxies) proxy.close();
+    await dump.close();
+    await endpoint.close();
+    const dropped = capture?.dropped ?? 0;
+    if (dropped > 0) log.warn(`packets dropped by the kernel for want of room: ${dropped}`);
+    capture?.close();
+    loop?.stop();
+  }
+  return 0;
+}
+
+/** The ports of `-p`, or those of the configuration's listeners when nothing else is asked for. */
+function portsToCapture(options: TrafficdumpOptions): number[] {
+  if (options.ports.length > 0) return [...new Set(options.ports)];
+  if (options.proxies.length > 0 || options.config === undefined) return [];
+  try {
+    const text = Deno.readTextFileSync(options.config);
+    return parseStrategyDocument(text, options.minIntervalS).ports;
+  } catch (error) {
+    throw new UsageError(`-c ${options.config}: ${(error as Error).message}`);
+  }
+}
+
+/** What belongs to the effective configuration besides the strategies. */
+function describe(options: TrafficdumpOptions, ports: number[]): Record<string, unknown> {
+  const { proxies, fileBytes, fileAgeMs, maxDiskBytes, minFreeBytes, queueBytes } = options;
+  return {
+    version: VERSION,
+    ports,
+    proxies,
+    filters: options.filters,
+    capture: options.capture,
+    pcapng: options.withPackets,
+    limits: { fileBytes, fileAgeMs, maxDiskBytes, minFreeBytes, queueBytes },
+  };
+}
+
+function sayWhat(
+  capture: PassiveCapture | undefined,
+  ports: number[],
+  { proxies, logDirectory }: TrafficdumpOptions,
+): string {
+  const parts = proxies.map(({ hostname, port, upstream }) =>
+    `proxy ${hostname}:${port} to ${upstream.hostname}:${upstream.port}`
+  );
+  if (capture !== undefined) {
+    parts.push(`capturing port ${ports.join(", ")} with ${capture.description}`);
+  }
+  return `${parts.join(", ")}, files in ${logDirectory}/dump`;
+}
+
+if (import.meta.main) {
+  if (isWriterThread()) serveWriter();
+  else await runMain("trafficdump", main);
+}
