@@ -9,7 +9,13 @@
  */
 
 import { isInside, runInside } from "../../test/lab/enter.ts";
-import { type Contender, type Figures, measureDelay, measureNginx } from "./measure.ts";
+import {
+  type Contender,
+  type Figures,
+  measureDelay,
+  measureNginx,
+  measureUploads,
+} from "./measure.ts";
 import { plotRatios } from "./plot.ts";
 import { markdown, type Measured } from "./table.ts";
 
@@ -23,6 +29,7 @@ const SCENES: readonly { name: string; measure: (contender: Contender) => Promis
     measure: (contender) => measureNginx(contender, "nginx-close"),
   },
   { name: "1,000 requests/s, nothing busy", measure: measureDelay },
+  { name: "uploads of 4 MB, 8 at once", measure: measureUploads },
 ];
 
 interface Options {

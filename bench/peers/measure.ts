@@ -19,6 +19,8 @@ export interface Contender {
 export type Figures = Record<string, number>;
 
 const MEBIBYTE = 1 << 20;
+/** Enough of them that what is looked at ten times a second is exact to a few percent. */
+const UPLOADS_EACH = 20;
 
 /** nginx on both ends under wrk, 20 connections for 5 s. */
 export async function measureNginx(contender: Contender, caseName: string): Promise<Figures> {
@@ -61,6 +63,25 @@ export async function measureDelay(contender: Contender): Promise<Figures> {
       "byte-exact connections, %": 100 * comparison.share,
       "added delay p50, µs": quantile(delays, 0.5),
       "added delay p99, µs": quantile(delays, 0.99),
+    };
+  });
+}
+
+/** 8 connections at once, each uploading 4 MB again and again: does the replay keep the pace? */
+export async function measureUploads(contender: Contender): Promise<Figures> {
+  const made = cases.get("upload");
+  if (made === undefined) throw new Error("the lab has no case upload");
+  const [upload] = made.plan.workloads;
+  const workload = { ...upload, connections: 8, concurrency: 8, requests: UPLOADS_EACH };
+  const megabytes = 8 * UPLOADS_EACH * 4;
+  return await inLab(async (lab, directory) => {
+    const run = await runReplay(lab, { ...planOf(contender), workloads: [workload], directory });
+    return {
+      "byte-exact connections, %": 100 * run.comparison.share,
+      "MB/s online": megabytes / run.clientSeconds,
+      "MB/s to the target": megabytes / run.arrivedSeconds,
+      "target : online": run.clientSeconds / run.arrivedSeconds,
+      "CPU of tcpcopy, ms per MB": 1e3 * run.cpuSeconds.tcpcopy / megabytes,
     };
   });
 }

@@ -57,6 +57,11 @@ export interface ReplayResult {
   /** From the first client's start to the last one's end, and to the end of the drain. */
   clientSeconds: number;
   totalSeconds: number;
+  /**
+   * From the start of the first client's program until the target had read everything. Looked at ten
+   * times a second.
+   */
+  arrivedSeconds: number;
   /** Mean latency the clients saw. */
   meanLatencyMs: number;
   /** CPU seconds of the programs under test. */
@@ -88,6 +93,7 @@ class Replay {
   #target: LabProcess | undefined;
   #tcpcopy: LabProcess | undefined;
   #intercept: LabProcess | undefined;
+  #firstClientMs = 0;
 
   constructor(lab: Lab, plan: ReplayPlan) {
     this.#lab = lab;
@@ -106,6 +112,8 @@ class Replay {
     if (mode === "offline") await this.#runOffline();
     else await this.#runLive(mode === "join");
     await this.#drain();
+    const arrivedSeconds = (performance.now() - this.#firstClientMs) / 1000;
+    await pause(STRAGGLER_MS);
     const totalSeconds = (performance.now() - startMs) / 1000;
     await this.#stopPrograms();
     for (const recorder of recorders) await stopTcpdump(recorder);
@@ -120,6 +128,7 @@ class Replay {
       ),
       clientSeconds: this.#summaries.reduce((total, s) => total + s.seconds, 0),
       totalSeconds,
+      arrivedSeconds,
       meanLatencyMs: turns === 0
         ? 0
         : this.#summaries.reduce((total, s) => total + s.meanLatencyMs * s.requests, 0) / turns,
@@ -174,6 +183,7 @@ class Replay {
   }
 
   #startClient(workload: Workload, firstId: number): LabProcess {
+    if (this.#firstClientMs === 0) this.#firstClientMs = performance.now();
     return this.#lab.spawn("client", [
       ...script("client.ts"),
       ...["--address", `${addresses.online}:${APPLICATION_PORT}`],
@@ -332,7 +342,6 @@ class Replay {
       if (this.#tcpcopy?.status !== undefined && Date.now() - changedMs > 2_000) break;
       await pause(POLL_MS);
     }
-    await pause(STRAGGLER_MS);
   }
 
   async #stopPrograms(): Promise<void> {
