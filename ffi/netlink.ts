@@ -1,6 +1,6 @@
 /**
- * Netlink: questions to the kernel about its sockets, routes, devices and neighbours. Needs no
- * privilege for reading.
+ * Netlink: questions to the kernel about its sockets, routes, devices, neighbours and, which alone
+ * needs a privilege, IPsec.
  *
  * The kernel works on a request inside the sending call, so its answer is there when `send` returns:
  * nothing ever waits. A message is a header of 16 bytes, a fixed structure and attributes, each
@@ -14,9 +14,10 @@ import { SystemError } from "./errno.ts";
 import { closeFd, openSocket, receive, send, SOCK_RAW } from "./socket.ts";
 
 const AF_NETLINK = 16;
-/** Families of netlink: routes, devices and neighbours; sockets. */
+/** Families of netlink: routes, devices and neighbours; sockets; IPsec. */
 export const NETLINK_ROUTE = 0;
 export const NETLINK_SOCK_DIAG = 4;
+export const NETLINK_XFRM = 6;
 
 const NLM_F_REQUEST = 1;
 /** The answer is a list. */

@@ -5,6 +5,7 @@ import { lastErrno, libc } from "./libc.ts";
 
 /** <sched.h> */
 const SCHED_BATCH = 3;
+const SCHED_IDLE = 5;
 
 /**
  * Never preempts another process on waking: the calling thread, and those it starts from now on, run
@@ -16,9 +17,24 @@ const SCHED_BATCH = 3;
  * @see sched_setscheduler(2), sched(7) "SCHED_BATCH"
  */
 export function neverPreempt(): number {
-  // struct sched_param { int sched_priority; }, which is 0 for this policy.
+  return setPolicy(SCHED_BATCH);
+}
+
+/**
+ * Leaves the processors to all others: the calling thread, and those it starts from now on, run
+ * where one would be idle, and hardly ever on a host that is busy all over.
+ *
+ * @returns 0, or the error number when a sandbox forbids the call
+ * @see sched_setscheduler(2), sched(7) "SCHED_IDLE"
+ */
+export function runWhenIdle(): number {
+  return setPolicy(SCHED_IDLE);
+}
+
+function setPolicy(policy: number): number {
+  // struct sched_param { int sched_priority; }, which is 0 for these policies.
   const parameter = new Arena(4);
-  const result = libc().sched_setscheduler(0, SCHED_BATCH, parameter.addressAt(0));
+  const result = libc().sched_setscheduler(0, policy, parameter.addressAt(0));
   const errno = result === 0 ? 0 : lastErrno();
   parameter.free();
   return errno;

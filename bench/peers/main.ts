@@ -2,10 +2,11 @@
  * Our programs and the originals side by side, alternating in one run.
  *
  *     TCPCOPY_ORIG=… INTERCEPT_ORIG=… deno task bench:peers [--rounds 5] [--out FOLDER]
- *         [--ours "NAME|tcpcopy options|intercept options"]…
+ *         [--scene TEXT]… [--ours "NAME|tcpcopy options|intercept options"]…
  *
- * Without the two variables, which name the originals' binaries, only ours are measured. Writes
- * peers.md (a table of medians and ratios) and peers.svg (a plot) to the folder.
+ * Without the two variables, which name the originals' binaries, only ours are measured. `--scene`
+ * picks the scenes whose names contain the text. Writes peers.md (a table of medians and ratios) and
+ * peers.svg (a plot) to the folder, anew after each scene. A round of all takes some two minutes.
  */
 
 import { isInside, runInside } from "../../test/lab/enter.ts";
@@ -32,24 +33,35 @@ const SCENES: readonly { name: string; measure: (contender: Contender) => Promis
   { name: "uploads of 4 MB, 8 at once", measure: measureUploads },
 ];
 
+const EXPECTED =
+  "expected --rounds N, --out FOLDER, --ours TEXT, or --scene with a part of one of " +
+  SCENES.map(({ name }) => `"${name}"`).join(", ");
+
 interface Options {
   rounds: number;
   out: string;
+  scenes: string[];
   ours: Contender[];
 }
 
 function readOptions(args: readonly string[]): Options {
-  const options: Options = { rounds: 5, out: "bench/results", ours: [] };
+  const options: Options = { rounds: 5, out: "bench/results", scenes: [], ours: [] };
   for (let i = 0; i < args.length; i += 2) {
     const value = args[i + 1];
     if (value === undefined) throw new Error(`${args[i]}: a value is missing`);
     if (args[i] === "--rounds" && Number(value) >= 1) options.rounds = Number(value);
     else if (args[i] === "--out") options.out = value;
     else if (args[i] === "--ours") options.ours.push(ours(value));
-    else throw new Error(`${args[i]} ${value}: expected --rounds N, --out FOLDER or --ours TEXT`);
+    else if (args[i] === "--scene" && scenesNamed([value]).length > 0) options.scenes.push(value);
+    else throw new Error(`${args[i]} ${value}: ${EXPECTED}`);
   }
   if (options.ours.length === 0) options.ours.push(ours("ours||"));
   return options;
+}
+
+function scenesNamed(texts: readonly string[]): typeof SCENES {
+  if (texts.length === 0) return SCENES;
+  return SCENES.filter(({ name }) => texts.some((text) => name.includes(text)));
 }
 
 function ours(text: string): Contender {
@@ -72,7 +84,7 @@ async function main(): Promise<number> {
   }
   const all = contenders(options);
   const measured: Measured[] = [];
-  for (const scene of SCENES) {
+  for (const scene of scenesNamed(options.scenes)) {
     const runs = new Map<string, Figures[]>(all.map(({ name }) => [name, []]));
     for (let round = 0; round < options.rounds; round++) {
       // Alternating, and beginning with another one each round: what drifts hits all alike.
@@ -83,11 +95,10 @@ async function main(): Promise<number> {
       }
     }
     measured.push({ name: scene.name, runs });
+    await Deno.writeTextFile(`${options.out}/peers.md`, markdown(measured, options.rounds));
+    await Deno.writeTextFile(`${options.out}/peers.svg`, plotRatios(measured));
   }
-  const text = markdown(measured, options.rounds);
-  await Deno.writeTextFile(`${options.out}/peers.md`, text);
-  await Deno.writeTextFile(`${options.out}/peers.svg`, plotRatios(measured));
-  console.log(text);
+  console.log(markdown(measured, options.rounds));
   return 0;
 }
 

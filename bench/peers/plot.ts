@@ -48,7 +48,7 @@ export function plotRatios(measured: readonly Measured[]): string {
 }
 
 function isCost(figure: string): boolean {
-  return !figure.includes("%") && !figure.startsWith("requests/s");
+  return !["%", "/s ", "target : online"].some((part) => figure.includes(part));
 }
 
 function text(x: number, y: number, content: string, attributes = ""): string {

@@ -43,6 +43,8 @@ import type { CaptureSource, CaptureStats, PacketHandler } from "./source.ts";
 
 /** Packets per turn of the loop and ring that is ready: others get their turn after that. */
 const PACKETS_PER_TURN = 256;
+/** More than came by then: what comes faster than it is dropped must not hold up the start. */
+const MAX_DROPPED_AT_START = 1 << 17;
 /** Room for about as many packets as a raw socket's buffer of 64 MiB. */
 const DEFAULT_BUFFER_BYTES = 192 << 20;
 /** Rings for whole packets: the longest packet, with what it begins with, and the share of the memory. */
@@ -124,6 +126,7 @@ export class RingCapture implements CaptureSource {
     this.linkType = plan.linkType;
     this.#rings = openRings(plan, options, this.#filters);
     this.bufferBytes = this.#rings.reduce((total, ring) => total + ring.sizeBytes, 0);
+    this.#beginTogether();
   }
 
   /**
@@ -202,6 +205,7 @@ export class RingCapture implements CaptureSource {
   resume(): void {
     if (this.#closed) return;
     this.#rings.forEach((ring, index) => attachFilter(ring.fd, this.#filters[index], this.#what));
+    this.#beginTogether();
   }
 
   close(): void {
@@ -211,6 +215,18 @@ export class RingCapture implements CaptureSource {
     for (const ring of this.#rings) this.#loop?.remove(ring.fd);
     // The packet being delivered lies in this memory.
     if (!this.#delivering) this.#free();
+  }
+
+  /**
+   * Drops what came while some rings took packets and others did not yet: connections would have
+   * holes there. What is dropped is the beginning of each, in order, so that what follows is whole.
+   */
+  #beginTogether(): void {
+    for (let count = 0; count < MAX_DROPPED_AT_START; count++) {
+      const next = this.#earliest();
+      if (next === undefined) return;
+      next.release();
+    }
   }
 
   #free(): void {

@@ -107,8 +107,8 @@ export function readSettings<T extends WithConfiguration>(
 }
 
 /**
- * Reads the command line of a program without a configuration file; ends the process for `-h`, `-v`
- * and mistakes, as `readSettings` does.
+ * Reads the command line of a program without a configuration file of this kind; ends the process for
+ * `-h`, `-v` and mistakes, as `readSettings` does.
  */
 export function readCommandLine<T>(parser: Parser<"sync", T, unknown>, text: ProgramText): T {
   return runParser(parser, Deno.args, text, undefined);

@@ -65,16 +65,16 @@ export const captureOptions = object("Where packets come from, and how they leav
     }),
   ),
   inject: withDefault(
-    option("--inject", choice(["raw", "link", "pcap"], { metavar: "WAY" }), {
+    option("--inject", choice(["auto", "raw", "link", "pcap"], { metavar: "WAY" }), {
       description:
-        message`"raw": through the kernel's routing and firewall; "link": as frames straight to the device, which costs less; "pcap": the same by libpcap, one call per frame, for special builds of it.`,
+        message`How packets leave. "raw": through the kernel's routing, firewall, connection tracking and IPsec; "link": as finished frames straight to the device, which costs less, and "raw" where the kernel knows no hardware address; "pcap": the same by libpcap, one call per frame, for special builds of it. "auto" (the default): "link", but "raw" where outgoing IPsec policies are in force or cannot be asked for.`,
     }),
-    "raw" as const,
+    "auto" as const,
   ),
   outputDevice: optional(
     option("-o", "--output-device", string({ metavar: "DEVICE" }), {
       description:
-        message`The network device frames leave by, with --inject pcap or link (default: by the routing table).`,
+        message`The network device frames leave by, with --inject link or pcap (default: by the routing table).`,
     }),
   ),
 });
@@ -89,7 +89,7 @@ export interface GivenCaptureOptions {
   readonly decapsulate: boolean;
   readonly allowTruncated: boolean;
   readonly libpcap: string | undefined;
-  readonly inject: InjectWay;
+  readonly inject: InjectWay | "auto";
   readonly outputDevice: string | undefined;
 }
 
@@ -107,7 +107,7 @@ export function readInput(given: GivenCaptureOptions): Input {
   const way = given.capture ?? "raw";
   const isLive = given.input === undefined || given.capture !== undefined;
   if (given.outputDevice !== undefined && given.inject === "raw") {
-    throw new UsageError("-o names the device of --inject pcap and link: choose one of them");
+    throw new UsageError("-o names the device of --inject link and pcap: choose one of them");
   }
   if (given.outputDevice === undefined && given.inject === "pcap") {
     throw new UsageError("--inject pcap needs -o: the network device packets leave by");

@@ -11,6 +11,39 @@ import { formatIpv4 } from "../wire/ipv4.ts";
 /** Ways packets leave: by raw IP, as frames where that is possible, as frames through libpcap. */
 export type InjectWay = "raw" | "link" | "pcap";
 
+/** What decides between frames and raw IP where the user does not. */
+export interface WayChoice {
+  inject: InjectWay | "auto";
+  outputDevice: string | undefined;
+  transfers: readonly Transfer[];
+}
+
+/**
+ * Chooses: frames, which cost less and leave the local connection tracking alone, unless that could
+ * take packets past IPsec. Whoever names a device or hardware addresses means frames.
+ *
+ * @param ipsecPolicies as of `outgoingIpsecPolicies`
+ * @param onNotice told why it is not frames
+ */
+export function chooseWay(
+  { inject, outputDevice, transfers }: WayChoice,
+  ipsecPolicies: () => number | undefined,
+  onNotice: (text: string) => void,
+): InjectWay {
+  if (inject !== "auto") return inject;
+  if (outputDevice !== undefined || addressesOf(transfers).size > 0) return "link";
+  const policies = ipsecPolicies();
+  if (policies === 0) return "link";
+  onNotice(
+    policies === undefined
+      ? "packets leave by raw IP: without CAP_NET_ADMIN the kernel does not tell whether they need " +
+        "IPsec; where they do not, --inject link costs less"
+      : `packets leave by raw IP: frames would go past the IPsec policies (${policies} for outgoing ` +
+        "packets); where these are for others, --inject link costs less",
+  );
+  return "raw";
+}
+
 /** What decides about the injector. */
 export interface InjectorChoice {
   inject: InjectWay;

@@ -50,14 +50,14 @@ export interface OpenedCapture {
   warnings: string[];
 }
 
-/** All buffers are those of all parts together. */
-const SOCKET_BUFFER_BYTES = 64 << 20;
 /**
- * A ring takes its memory from the start, within the cap: this share of what payload may take, which
- * with the default cap is as many packets as the socket's buffer has room for.
+ * The kernel's memory for packets of all parts together, within the cap: at most this share of what
+ * payload may take. A ring takes it from the start, a socket's buffer as it fills.
  */
-const RING_SHARE_OF_PAYLOAD = 3 / 8;
-const MAX_RING_BYTES = 192 << 20;
+const SHARE_OF_PAYLOAD = 3 / 8;
+const MAX_KERNEL_BYTES = 192 << 20;
+/** The kernel allows for its book-keeping: a buffer may take twice its size. */
+const KERNEL_BYTES_PER_BUFFER_BYTE = 2;
 /** libpcap packs packets tightly; shared by the devices when there are several. */
 const PCAP_BUFFER_BYTES = 64 << 20;
 const MIN_DEVICE_BUFFER_BYTES = 2 << 20;
@@ -80,14 +80,17 @@ export function openCapture(
   const givenBytes = live.bufferBytes === undefined
     ? undefined
     : Math.floor(live.bufferBytes / count);
-  if (live.way === "raw") return openRawSocket(pairs, partition, givenBytes);
-  const share = Math.floor(maxPayloadBytes * RING_SHARE_OF_PAYLOAD);
-  const ringBytes = Math.min(share, Math.floor(MAX_RING_BYTES / count));
+  const share = Math.floor(maxPayloadBytes * SHARE_OF_PAYLOAD);
+  const kernelBytes = Math.min(share, Math.floor(MAX_KERNEL_BYTES / count));
+  if (live.way === "raw") {
+    const bufferBytes = Math.floor(kernelBytes / KERNEL_BYTES_PER_BUFFER_BYTE);
+    return openRawSocket(pairs, partition, givenBytes ?? bufferBytes);
+  }
   const forThisHost = live.devices.length === 0 && live.filter === undefined && !live.stripsTunnels;
   if (live.way === "ring" && forThisHost) {
     const source = RingCapture.toDestinations({
       pairs,
-      bufferBytes: givenBytes ?? ringBytes,
+      bufferBytes: givenBytes ?? kernelBytes,
       partition,
     });
     const description = `a packet ring (${source.bufferBytes >>> 20} MB)`;
@@ -95,7 +98,7 @@ export function openCapture(
   }
   const devices = devicesOf(live);
   const totalBytes = live.way === "ring"
-    ? ringBytes
+    ? kernelBytes
     : Math.min(share, Math.floor(PCAP_BUFFER_BYTES / count));
   const bufferBytes = givenBytes ??
     Math.max(MIN_DEVICE_BUFFER_BYTES, Math.floor(totalBytes / devices.length));
@@ -134,9 +137,8 @@ export function openCapture(
 function openRawSocket(
   pairs: readonly CapturePair[],
   partition: Partition,
-  givenBytes: number | undefined,
+  receiveBufferBytes: number,
 ): OpenedCapture {
-  const receiveBufferBytes = givenBytes ?? Math.floor(SOCKET_BUFFER_BYTES / partition.count);
   const source = new RawSocketCapture({ pairs, receiveBufferBytes, partition });
   const mb = (source.receiveBufferBytes / (1 << 20)).toFixed(1);
   return {

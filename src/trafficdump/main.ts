@@ -1,12 +1,14 @@
 /** trafficdump: dumps samples of the requests a service gets to files. */
 
+import type { Logger } from "@logtape/logtape";
 import { setPriority } from "node:os";
 import { dropRoot } from "../../ffi/privileges.ts";
+import { announceReady } from "../cli/daemon.ts";
 import { runMain, UsageError } from "../cli/fatal.ts";
+import { runProcess } from "../cli/process_options.ts";
 import { StrategyFiles } from "../cli/strategy_files.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { onSignals } from "../loop/signals.ts";
-import { openLog } from "../observe/log.ts";
 import { parseStrategyDocument } from "../sampling/strategy_document.ts";
 import { VERSION } from "../version.ts";
 import { PassiveCapture } from "./capture.ts";
@@ -27,11 +29,14 @@ const CAPTURE_NICE = 10;
 
 async function main(): Promise<number> {
   const options = readOptions();
+  return await runProcess("trafficdump", options.process, (log) => start(options, log));
+}
+
+async function start(options: TrafficdumpOptions, log: Logger): Promise<number> {
   const ports = portsToCapture(options);
   if (ports.length === 0 && options.proxies.length === 0) {
     throw new UsageError("-p: expected the ports to capture, or --proxy");
   }
-  const log = openLog({ program: "trafficdump", file: options.logFile });
   const userFilters: NetworkFilter[] = [];
   for (const path of options.filters) userFilters.push(await loadFilter(`file://${path}`));
 
@@ -118,6 +123,7 @@ async function main(): Promise<number> {
       sayWhat(capture, ports, options)
     }, sampling is ${dump.sampling.describe()}`,
   );
+  announceReady();
   try {
     // What ends by itself before a signal has failed.
     await Promise.race([ended.promise, Promise.all(running)]);

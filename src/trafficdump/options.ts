@@ -6,6 +6,7 @@ import { flag, option } from "@optique/core/primitives";
 import { choice, integer, string } from "@optique/core/valueparser";
 import { parsePort } from "../cli/addresses.ts";
 import { UsageError } from "../cli/fatal.ts";
+import { type ProcessOptions, processOptions } from "../cli/process_options.ts";
 import { message, readCommandLine } from "../cli/program.ts";
 import { MIN_INTERVAL_S } from "../sampling/strategy.ts";
 
@@ -41,7 +42,7 @@ export interface TrafficdumpOptions {
   endpoint: string | undefined;
   endpointMode: number;
   portraitTcp: { hostname: string; port: number } | undefined;
-  logFile: string | undefined;
+  process: ProcessOptions;
   libpcapPath: string | undefined;
 }
 
@@ -166,7 +167,7 @@ const files = object("Where to", {
   ),
 });
 
-const operation = object("Operation", {
+const operation = object("Endpoint", {
   endpoint: optional(
     option("--endpoint", string({ metavar: "PATH" }), {
       description:
@@ -184,14 +185,9 @@ const operation = object("Operation", {
       description: message`Also accept portrait data on 127.0.0.1:PORT.`,
     }),
   ),
-  log: optional(
-    option("-l", "--log-file", string({ metavar: "FILE" }), {
-      description: message`Append the log to this file instead of standard error.`,
-    }),
-  ),
 });
 
-const parser = merge(sampling, sources, files, operation);
+const parser = merge(sampling, sources, files, operation, processOptions);
 
 /**
  * Reads the command line; ends the process for help, version and mistakes in the options' form.
@@ -245,7 +241,7 @@ export function readOptions(): TrafficdumpOptions {
     portraitTcp: given.portraitTcp === undefined
       ? undefined
       : { hostname: "127.0.0.1", port: parsePort(given.portraitTcp, "--portrait-tcp") },
-    logFile: given.log,
+    process: given,
     libpcapPath: given.libpcap,
   };
 }

@@ -85,6 +85,7 @@ const ways: Case[] = ["keepalive", "mixed", "short"].flatMap((name) => {
     },
   });
   return [
+    way("raw", "by raw IP", "--inject raw"),
     way("pcap", "libpcap both ways", "--capture pcap --inject pcap -o eth0"),
     way("ring-link", "packet rings on a device, frames", "--capture ring -i eth0 --inject link"),
     way("vxlan", "mirrored in VXLAN", "--capture pcap --decapsulate", { mirror: "vxlan" }),

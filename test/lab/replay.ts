@@ -57,11 +57,8 @@ export interface ReplayResult {
   /** From the first client's start to the last one's end, and to the end of the drain. */
   clientSeconds: number;
   totalSeconds: number;
-  /**
-   * From the start of the first client's program until the target had read everything. Looked at ten
-   * times a second.
-   */
-  arrivedSeconds: number;
+  /** From the first connection's beginning to the last one's end, as the servers saw them. */
+  servedSeconds: { online: number; target: number };
   /** Mean latency the clients saw. */
   meanLatencyMs: number;
   /** CPU seconds of the programs under test. */
@@ -93,7 +90,6 @@ class Replay {
   #target: LabProcess | undefined;
   #tcpcopy: LabProcess | undefined;
   #intercept: LabProcess | undefined;
-  #firstClientMs = 0;
 
   constructor(lab: Lab, plan: ReplayPlan) {
     this.#lab = lab;
@@ -112,7 +108,6 @@ class Replay {
     if (mode === "offline") await this.#runOffline();
     else await this.#runLive(mode === "join");
     await this.#drain();
-    const arrivedSeconds = (performance.now() - this.#firstClientMs) / 1000;
     await pause(STRAGGLER_MS);
     const totalSeconds = (performance.now() - startMs) / 1000;
     await this.#stopPrograms();
@@ -128,7 +123,7 @@ class Replay {
       ),
       clientSeconds: this.#summaries.reduce((total, s) => total + s.seconds, 0),
       totalSeconds,
-      arrivedSeconds,
+      servedSeconds: { online: servedSeconds(online), target: servedSeconds(target) },
       meanLatencyMs: turns === 0
         ? 0
         : this.#summaries.reduce((total, s) => total + s.meanLatencyMs * s.requests, 0) / turns,
@@ -183,7 +178,6 @@ class Replay {
   }
 
   #startClient(workload: Workload, firstId: number): LabProcess {
-    if (this.#firstClientMs === 0) this.#firstClientMs = performance.now();
     return this.#lab.spawn("client", [
       ...script("client.ts"),
       ...["--address", `${addresses.online}:${APPLICATION_PORT}`],
@@ -385,6 +379,12 @@ class Replay {
   #status(host: string): ServerStatus {
     return this.#report(host).status;
   }
+}
+
+function servedSeconds({ connections }: ServerReport): number {
+  const opened = connections.reduce((least, { openedMs }) => Math.min(least, openedMs), Infinity);
+  const closed = connections.reduce((most, { closedMs }) => Math.max(most, closedMs), opened);
+  return connections.length === 0 ? 0 : (closed - opened) / 1000;
 }
 
 /** The lines of tcpcopy's ledger that do not depend on timing. */

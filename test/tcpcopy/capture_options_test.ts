@@ -104,5 +104,5 @@ Deno.test("options that do not go together are refused", () => {
   refused({ input: "x.pcap", buffer: 5 }, /-B is for live capture/);
   refused({ allowTruncated: true }, /--allow-truncated is for offline/);
   refused({ inject: "pcap" }, /--inject pcap needs -o/);
-  refused({ outputDevice: "eth0" }, /-o names the device of --inject pcap and link/);
+  refused({ outputDevice: "eth0", inject: "raw" }, /-o names the device of --inject link and pcap/);
 });
