@@ -21,7 +21,7 @@ export interface InterceptOptions {
   devices: string[];
   filter: string;
   /** How packets are captured. */
-  capture: "pcap" | "ring";
+  capture: "auto" | "pcap" | "ring";
   bindAddress: number;
   port: number;
   maxCombined: number;
@@ -52,11 +52,11 @@ const capture = object("Capture", {
     "tcp",
   ),
   way: withDefault(
-    option("--capture", choice(["pcap", "ring"], { metavar: "WAY" }), {
+    option("--capture", choice(["auto", "ring", "pcap"], { metavar: "WAY" }), {
       description:
-        message`How packets are captured: "pcap", by libpcap; "ring", through memory shared with the kernel; libpcap then only compiles the filter, which cannot ask for VLANs, and "any" means IPv4 only.`,
+        message`How packets are captured: "ring", through memory shared with the kernel; libpcap then only compiles the filter, which cannot ask for VLANs, and "any" means IPv4 only; "pcap", by libpcap; "auto" (the default), by ring, and by libpcap where the ring cannot, or where --libpcap names one.`,
     }),
-    "pcap",
+    "auto",
   ),
   buffer: withDefault(
     option("--buffer", integer({ min: 1, max: 2047, metavar: "MB" }), {

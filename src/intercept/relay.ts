@@ -4,50 +4,30 @@
  * share the work by the client's port.
  */
 
-import type { Logger } from "@logtape/logtape";
 import type { Endpoint } from "../../ffi/socket.ts";
-import { PcapDeviceCapture } from "../capture/pcap_device.ts";
-import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
-import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
+import { DEFAULT_TUNNEL_FORM } from "../tunnel/form.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
-import { MAX_RECORD_PAYLOAD_BYTES, RECORD_WITH_PAYLOAD_BYTES } from "../tunnel/codec.ts";
 import { TunnelServer } from "../tunnel/server.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
-import type { Partition } from "../wire/partition.ts";
+import { openCapture, type ResponseCaptureOptions } from "./capture.ts";
 import type { RelayFigures } from "./figures.ts";
 
 /** What a relay is made from; but for the log plain data, which can be sent to another thread. */
-export interface RelayOptions {
+export interface RelayOptions extends ResponseCaptureOptions {
   devices: readonly string[];
-  filter: string;
-  /** By libpcap, or through a packet ring. */
-  capture: "pcap" | "ring";
   /** Address to listen on, int32; 0 for all. */
   bindAddress: number;
   port: number;
   /** Most headers in one tunnel frame, 1 to 16. */
   maxCombined: number;
-  /** Kernel buffer of each device. */
-  bufferBytes: number;
-  /** The form of the tunnel; the original's by default. */
-  tunnelForm?: TunnelForm;
   /** In single mode: whether the tcpcopy that came first stays. Default false. */
   protectsConnections?: boolean;
   /** Responses to one address that belong to connections announced with another, int32. */
   translation?: { from: number; to: number };
-  libpcapPath: string | undefined;
-  /** The clients whose responses are relayed here. */
-  partition: Partition;
-  log: Logger;
 }
 
-/**
- * Link header with tags (22), IPv4 header with options (60), TCP header with options (60), and not
- * more than fits 256 bytes in a packet ring.
- */
-const SNAP_LENGTH = 176;
 /** A header and the longest payload that is passed on, and some. */
 const MAX_TRANSLATED_BYTES = 512;
 
@@ -159,19 +139,4 @@ export class Relay {
     view.setInt32(16, to);
     packet.parseIp(this.#translated, view, 0, length);
   }
-}
-
-function openCapture(device: string, options: RelayOptions): CaptureSource {
-  const { filter, libpcapPath, partition } = options;
-  const { recordBytes } = options.tunnelForm ?? DEFAULT_TUNNEL_FORM;
-  const snapLength = SNAP_LENGTH +
-    (recordBytes === RECORD_WITH_PAYLOAD_BYTES ? MAX_RECORD_PAYLOAD_BYTES : 0);
-  const bufferBytes = Math.max(Math.floor(options.bufferBytes / partition.count), 1 << 20);
-  const shared = { device, filter, snapLength, bufferBytes, libpcapPath, partition };
-  if (options.capture === "ring") return RingCapture.onDevice(shared);
-  const capture = new PcapDeviceCapture({ ...shared, immediate: true });
-  if (capture.warning !== undefined && partition.index === 0) {
-    options.log.warn(`${device}: ${capture.warning}`);
-  }
-  return capture;
 }

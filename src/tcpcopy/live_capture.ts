@@ -52,14 +52,12 @@ export interface OpenedCapture {
 
 /**
  * The kernel's memory for packets of all parts together, within the cap: at most this share of what
- * payload may take. A ring takes it from the start, a socket's buffer as it fills.
+ * payload may take. Rings, also libpcap's, take it from the start, a socket's buffer as it fills.
  */
 const SHARE_OF_PAYLOAD = 3 / 8;
 const MAX_KERNEL_BYTES = 192 << 20;
 /** The kernel allows for its book-keeping: a buffer may take twice its size. */
 const KERNEL_BYTES_PER_BUFFER_BYTE = 2;
-/** libpcap packs packets tightly; shared by the devices when there are several. */
-const PCAP_BUFFER_BYTES = 64 << 20;
 const MIN_DEVICE_BUFFER_BYTES = 2 << 20;
 const MAX_DEVICES = 64;
 /** More than the largest packet with any link header: what tcpdump keeps too. */
@@ -97,11 +95,8 @@ export function openCapture(
     return { sources: [source], isSorted: true, description, warnings: [] };
   }
   const devices = devicesOf(live);
-  const totalBytes = live.way === "ring"
-    ? kernelBytes
-    : Math.min(share, Math.floor(PCAP_BUFFER_BYTES / count));
   const bufferBytes = givenBytes ??
-    Math.max(MIN_DEVICE_BUFFER_BYTES, Math.floor(totalBytes / devices.length));
+    Math.max(MIN_DEVICE_BUFFER_BYTES, Math.floor(kernelBytes / devices.length));
   const sources: CaptureSource[] = [];
   const warnings: string[] = [];
   try {

@@ -73,7 +73,12 @@ const recorded = ["keepalive", "mixed"].map(workloadNamed).concat({
 /** Other ways of capture and injection than the default, and mirrored traffic. */
 const ways: Case[] = ["keepalive", "mixed", "short"].flatMap((name) => {
   const made = simple(workloadNamed(name));
-  const way = (suffix: string, title: string, args: string, lab: LabOptions = {}): Case => ({
+  const way = (
+    suffix: string,
+    title: string,
+    args: string,
+    { intercept = "", ...lab }: LabOptions & { intercept?: string } = {},
+  ): Case => ({
     ...made,
     name: `${name}-${suffix}`,
     title: `${made.title}; ${title}`,
@@ -81,12 +86,15 @@ const ways: Case[] = ["keepalive", "mixed", "short"].flatMap((name) => {
     plan: {
       ...made.plan,
       tcpcopyArgs: args.split(" "),
+      interceptArgs: intercept.split(" ").filter((word) => word !== ""),
       ...(lab.mirror && { tcpcopyHost: "mirror" }),
     },
   });
   return [
     way("raw", "by raw IP", "--inject raw"),
-    way("pcap", "libpcap both ways", "--capture pcap --inject pcap -o eth0"),
+    way("pcap", "all by libpcap", "--capture pcap --inject pcap -o eth0", {
+      intercept: "--capture pcap",
+    }),
     way("ring-link", "packet rings on a device, frames", "--capture ring -i eth0 --inject link"),
     way("vxlan", "mirrored in VXLAN", "--capture pcap --decapsulate", { mirror: "vxlan" }),
   ];

@@ -10,6 +10,8 @@ import { TcpFlag } from "../../src/wire/tcp_flags.ts";
 const root = new URL("../../", import.meta.url).pathname;
 const transfer = ["-x", "80-198.18.0.2:80"];
 const nowhere = ["-s", "127.0.0.1:1"];
+const directory = Deno.makeTempDirSync();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
 
 interface Ending {
   code: number;
@@ -45,7 +47,7 @@ function captureFile(options: { kept?: number; port?: number; cutFileBytes?: num
   const view = new DataView(packet.buffer);
   writeIpv4Header(view, 0, 140, 1, 64, 6, 0x0a000001, 0x0a000002);
   writeTcpHeader(view, IPV4_HEADER_BYTES, 1234, port, 1, 1, 20, TcpFlag.Ack, 1000);
-  const path = Deno.makeTempFileSync({ suffix: ".pcap" });
+  const path = Deno.makeTempFileSync({ dir: directory, suffix: ".pcap" });
   const writer = new PcapWriter(LinkType.Raw);
   writer.add(1_000_000, packet.subarray(0, kept), 140);
   const bytes = writer.bytes();

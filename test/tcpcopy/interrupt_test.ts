@@ -8,6 +8,8 @@ import { writeTcpHeader } from "../../src/wire/tcp.ts";
 import { TcpFlag } from "../../src/wire/tcp_flags.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
+const directory = Deno.makeTempDirSync();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
 
 /** A file of SYNs, one every 5 ms for a minute: the replay is amid them when it is interrupted. */
 function captureFile(): string {
@@ -19,7 +21,7 @@ function captureFile(): string {
     writeTcpHeader(view, IPV4_HEADER_BYTES, 2000 + i, 80, 1, 0, 20, TcpFlag.Syn, 1000);
     writer.add(1_000_000 + 5000 * i, packet, 40);
   }
-  const path = Deno.makeTempFileSync({ suffix: ".pcap" });
+  const path = Deno.makeTempFileSync({ dir: directory, suffix: ".pcap" });
   Deno.writeFileSync(path, writer.bytes());
   return path;
 }
@@ -60,7 +62,5 @@ for (const workers of [1, 2]) {
     assert.equal(ledger[2], ledger[1], text);
     assert.match(text, /exit code 1\n/);
     assert.doesNotMatch(text, /fault of the program/);
-    Deno.removeSync(file);
-    Deno.removeSync(`${file}.log`);
   });
 }
