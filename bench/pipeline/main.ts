@@ -45,10 +45,12 @@ class Share {
   /** Plays the file once. */
   pass(onTurn: () => void): void {
     const { file, pipeline } = this;
-    const { linkType } = file;
-    while (pipeline.turn(file, linkType)) onTurn();
+    while (pipeline.turn(file)) onTurn();
     pipeline.settle();
     file.rewind();
+    if (pipeline.captured === 0) {
+      throw new Error("expected requests in the capture file, none came");
+    }
   }
 
   close(): void {
@@ -78,9 +80,12 @@ function readAlone({ file }: Share, parse: boolean): number {
   const packet = new Packet();
   let best = Infinity;
   for (let i = 0; i < 3; i++) {
-    const { linkType, bytes, view, offset } = file;
     const start = performance.now();
-    while (file.next()) if (parse) packet.parse(linkType, bytes, view, offset, file.capturedLength);
+    while (file.next()) {
+      if (parse) {
+        packet.parse(file.linkType, file.bytes, file.view, file.offset, file.capturedLength);
+      }
+    }
     best = Math.min(best, performance.now() - start);
     file.rewind();
   }

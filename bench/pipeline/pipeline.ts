@@ -76,15 +76,14 @@ export class Pipeline {
   }
 
   /** Plays one turn of a file. Returns false when the file has ended. */
-  turn(file: PcapFileReader, linkType: number): boolean {
+  turn(file: PcapFileReader): boolean {
     const { stageMs } = this;
-    const { bytes, view, offset } = file;
     const start = performance.now();
     let more = true;
     for (let i = 0; i < PACKETS_PER_TURN; i++) {
       more = file.next();
       if (!more) break;
-      this.take(linkType, bytes, view, offset, file.capturedLength);
+      this.take(file.linkType, file.bytes, file.view, file.offset, file.capturedLength);
     }
     const captured = performance.now();
     this.serve();
