@@ -1,11 +1,11 @@
 /** trafficdump: dumps samples of the requests a service gets to files. */
 
 import type { Logger } from "@logtape/logtape";
-import { setPriority } from "node:os";
 import { dropRoot } from "../../ffi/privileges.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { runMain, UsageError } from "../cli/fatal.ts";
 import { runProcess } from "../cli/process_options.ts";
+import { standBack } from "../cli/stand_back.ts";
 import { StrategyFiles } from "../cli/strategy_files.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { onSignals } from "../loop/signals.ts";
@@ -24,8 +24,6 @@ import { isWriterThread, serveWriter } from "./writer_thread.ts";
 
 /** Memory for captured bytes that wait for the rest of their record, at most. */
 const MAX_WAITING_BYTES = 64 << 20;
-/** How far capturing stands back for the service when there is not enough CPU time. */
-const CAPTURE_NICE = 10;
 
 async function main(): Promise<number> {
   const options = readOptions();
@@ -108,8 +106,8 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
     log.info(`${signal}: ending`);
     ended.resolve();
   });
-  // On Linux 0 is the calling thread. A proxy is in the way of the service and does not stand back.
-  if (proxies.length === 0) setPriority(0, CAPTURE_NICE);
+  // A proxy is in the way of the service: only a dump that looks on may wait.
+  if (proxies.length === 0) standBack(log, "idle");
   const loop = capture === undefined ? undefined : new EventLoop();
   if (capture !== undefined && loop !== undefined) {
     dump.addSource(capture);

@@ -152,7 +152,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a capture that begins, or goes on, among packets of all sizes leaves none out between them",
+  name:
+    "a capture that begins, or goes on, among packets of all sizes leaves none out between them",
   ignore,
   async fn() {
     const port = unusedPort();

@@ -57,7 +57,7 @@ function captureFile(options: { kept?: number; port?: number; cutFileBytes?: num
 
 /** A dump's log with one record. */
 function dumpLog(port = 80): string {
-  const path = Deno.makeTempFileSync({ suffix: ".log" });
+  const path = Deno.makeTempFileSync({ dir: directory, suffix: ".log" });
   Deno.writeTextFileSync(path, `[0a1b2c3d-0000-4000-8000-000000000001][${port}]61 62\n`);
   return path;
 }
