@@ -40,6 +40,7 @@ export const Errno = {
 const KNOWN: ReadonlyMap<number, readonly [code: string, text: string]> = new Map([
   [1, ["EPERM", "Operation not permitted"]],
   [2, ["ENOENT", "No such file or directory"]],
+  [3, ["ESRCH", "No such process"]],
   [4, ["EINTR", "Interrupted system call"]],
   [5, ["EIO", "Input/output error"]],
   [6, ["ENXIO", "No such device or address"]],

@@ -89,7 +89,7 @@ export interface GivenCaptureOptions {
   readonly decapsulate: boolean;
   readonly allowTruncated: boolean;
   readonly libpcap: string | undefined;
-  readonly inject: InjectWay | "auto";
+  readonly inject: InjectWay;
   readonly outputDevice: string | undefined;
 }
 

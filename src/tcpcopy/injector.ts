@@ -1,5 +1,6 @@
 /** Chooses how packets leave. */
 
+import { outgoingIpsecPolicies } from "../inject/ipsec.ts";
 import { type HardwareAddresses, LinkInjector } from "../inject/link.ts";
 import { outputDeviceIndex, PcapInjector } from "../inject/pcap.ts";
 import { RawIpInjector } from "../inject/raw_ip.ts";
@@ -8,40 +9,35 @@ import type { EventLoop } from "../loop/event_loop.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { formatIpv4 } from "../wire/ipv4.ts";
 
-/** Ways packets leave: by raw IP, as frames where that is possible, as frames through libpcap. */
-export type InjectWay = "raw" | "link" | "pcap";
-
-/** What decides between frames and raw IP where the user does not. */
-export interface WayChoice {
-  inject: InjectWay | "auto";
-  outputDevice: string | undefined;
-  transfers: readonly Transfer[];
-}
+/**
+ * Ways packets leave: by raw IP, as frames where that is possible, as frames through libpcap; "auto":
+ * frames or raw IP, as `chooseWay` finds.
+ */
+export type InjectWay = "auto" | "raw" | "link" | "pcap";
 
 /**
  * Chooses: frames, which cost less and leave the local connection tracking alone, unless that could
  * take packets past IPsec. Whoever names a device or hardware addresses means frames.
  *
  * @param ipsecPolicies as of `outgoingIpsecPolicies`
- * @param onNotice told why it is not frames
+ * @returns the way; and where it is not frames, why
  */
 export function chooseWay(
-  { inject, outputDevice, transfers }: WayChoice,
+  { inject, outputDevice, transfers }: InjectorChoice,
   ipsecPolicies: () => number | undefined,
-  onNotice: (text: string) => void,
-): InjectWay {
-  if (inject !== "auto") return inject;
-  if (outputDevice !== undefined || addressesOf(transfers).size > 0) return "link";
+): [way: Exclude<InjectWay, "auto">, reason?: string] {
+  if (inject !== "auto") return [inject];
+  if (outputDevice !== undefined || addressesOf(transfers).size > 0) return ["link"];
   const policies = ipsecPolicies();
-  if (policies === 0) return "link";
-  onNotice(
+  if (policies === 0) return ["link"];
+  return [
+    "raw",
     policies === undefined
       ? "packets leave by raw IP: without CAP_NET_ADMIN the kernel does not tell whether they need " +
         "IPsec; where they do not, --inject link costs less"
       : `packets leave by raw IP: frames would go past the IPsec policies (${policies} for outgoing ` +
         "packets); where these are for others, --inject link costs less",
-  );
-  return "raw";
+  ];
 }
 
 /** What decides about the injector. */
@@ -65,16 +61,19 @@ export function openInjector(
   loop: EventLoop,
   onNotice: (text: string, isTrouble: boolean) => void,
 ): RawIpInjector {
-  const { inject, outputDevice, libpcapPath } = choice;
+  const { outputDevice, libpcapPath } = choice;
   const hardwareAddresses = addressesOf(choice.transfers);
-  if (inject === "raw") {
+  const [way, reason] = chooseWay(choice, outgoingIpsecPolicies);
+  if (way === "raw") {
     if (hardwareAddresses.size > 0) {
       onNotice("hardware addresses in -x are used by --inject link and pcap only", true);
     }
-    return new RawIpInjector({ loop });
+    const injector = new RawIpInjector({ loop });
+    if (reason !== undefined) onNotice(reason, false);
+    return injector;
   }
   const shared = { loop, onNotice, hardwareAddresses };
-  if (inject === "link") {
+  if (way === "link") {
     const device = outputDevice === undefined ? undefined : outputDeviceIndex(outputDevice);
     return new LinkInjector({ ...shared, device });
   }

@@ -8,10 +8,8 @@ import { reloadOnHangup } from "../cli/reload.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
-import { outgoingIpsecPolicies } from "../inject/ipsec.ts";
 import { DEFAULT_SESSION_CONFIG, type SessionConfig } from "../session/config.ts";
 import type { FileSource } from "./file_part.ts";
-import { chooseWay, type InjectWay } from "./injector.ts";
 import type { LiveSource } from "./live_part.ts";
 import { makePart } from "./make_part.ts";
 import { payloadCap } from "./memory_guard.ts";
@@ -62,10 +60,9 @@ async function start(
   let watch: Watch | undefined;
   let endSampling: (() => void) | undefined;
   const keepReading = options.strategy !== undefined;
-  const inject = chooseWay(options, outgoingIpsecPolicies, (text) => log.info(text));
   const makeWatch = (source: LiveSource | FileSource): Watch => {
     const limits = limitsOf(current, workers);
-    const parts = makeParts({ ...current, inject }, intercepts, limits, source, log);
+    const parts = makeParts(current, intercepts, limits, source, log);
     watch = new Watch(parts, limits, log, options.process.daemon);
     if (options.strategy !== undefined) endSampling = sampleSessions(watch, log, options.strategy);
     return watch;
@@ -108,7 +105,7 @@ function limitsOf({ maxMemoryBytes }: TcpcopyOptions, workers: number): MemoryLi
 
 /** One part for this thread, or one for each worker. */
 function makeParts(
-  options: TcpcopyOptions & { inject: InjectWay },
+  options: TcpcopyOptions,
   intercepts: readonly InterceptAddress[],
   limits: MemoryLimits,
   source: LiveSource | FileSource,

@@ -65,7 +65,7 @@ export interface TcpcopyOptions {
   workers: number;
   mtuBytes: number;
   mssBytes: number;
-  inject: InjectWay | "auto";
+  inject: InjectWay;
   /** The device frames leave by; by default what the routing table says. */
   outputDevice: string | undefined;
   process: ProcessOptions;

@@ -91,7 +91,11 @@ export class Replay {
     this.#injector = openInjector(
       options,
       this.loop,
-      (text, isTrouble) => isTrouble ? this.log.warn(text) : this.log.info(text),
+      (text, isTrouble) => {
+        if (isTrouble) this.log.warn(text);
+        // All workers have the same to tell.
+        else if (options.session.partition.index === 0) this.log.info(text);
+      },
     );
     this.#wheel = new TimerWheel(this.loop.nowMs, 4096);
     this.#tunnels = new Tunnels(

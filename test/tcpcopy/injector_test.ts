@@ -1,42 +1,36 @@
 import assert from "node:assert/strict";
-import { chooseWay, type WayChoice } from "../../src/tcpcopy/injector.ts";
+import { chooseWay, type InjectorChoice } from "../../src/tcpcopy/injector.ts";
 import { runElsewhere, UNPRIVILEGED } from "../capture/packets.ts";
 import { ON_A_WIRE } from "../inject/wire.ts";
 import { fileExists } from "../lab/hosts.ts";
 
 function choose(
-  choice: Partial<WayChoice>,
+  choice: Partial<InjectorChoice>,
   policies: number | undefined,
-): [way: string, notices: string[]] {
-  const notices: string[] = [];
-  const way = chooseWay(
-    { inject: "auto", outputDevice: undefined, transfers: [], ...choice },
-    () => policies,
-    (text) => notices.push(text),
-  );
-  return [way, notices];
+): [way: string, reason?: string] {
+  return chooseWay({ inject: "auto", transfers: [], ...choice }, () => policies);
 }
 
 Deno.test("frames by default, but not past IPsec, and not unasked", () => {
-  assert.deepEqual(choose({}, 0), ["link", []]);
-  const [way, notices] = choose({}, 3);
+  assert.deepEqual(choose({}, 0), ["link"]);
+  const [way, reason] = choose({}, 3);
   assert.equal(way, "raw");
-  assert.match(notices.join("\n"), /^packets leave by raw IP.*IPsec policies \(3 for outgoing/);
-  const [unknown, reasons] = choose({}, undefined);
+  assert.match(reason ?? "", /^packets leave by raw IP.*IPsec policies \(3 for outgoing/);
+  const [unknown, other] = choose({}, undefined);
   assert.equal(unknown, "raw");
-  assert.match(reasons.join("\n"), /^packets leave by raw IP: without CAP_NET_ADMIN/);
+  assert.match(other ?? "", /^packets leave by raw IP: without CAP_NET_ADMIN/);
 });
 
 Deno.test("what the user chooses is not asked for", () => {
   for (const inject of ["raw", "link", "pcap"] as const) {
-    assert.deepEqual(choose({ inject }, 3), [inject, []]);
+    assert.deepEqual(choose({ inject }, 3), [inject]);
   }
-  assert.deepEqual(choose({ outputDevice: "eth0" }, 3), ["link", []]);
+  assert.deepEqual(choose({ outputDevice: "eth0" }, 3), ["link"]);
   const transfer = {
     ...{ onlineAddress: 0, onlinePort: 80, targetAddress: 1, targetPort: 80 },
     targetMac: new Uint8Array(6),
   };
-  assert.deepEqual(choose({ transfers: [transfer] }, 3), ["link", []]);
+  assert.deepEqual(choose({ transfers: [transfer] }, 3), ["link"]);
 });
 
 Deno.test({

@@ -3,7 +3,7 @@
 import { addresses, type Lab } from "../lab/hosts.ts";
 import type { LabProcess } from "../lab/process.ts";
 import { pause } from "../lab/programs.ts";
-import { readRecords } from "./dump_log.ts";
+import { readRecords, streamsOf } from "./dump_log.ts";
 import { Dumper, layottoConfiguration, QUICK } from "./dumper.ts";
 import { FakeLoad } from "./fake_load.ts";
 import type { ScenarioResult } from "./lab.ts";
@@ -167,7 +167,10 @@ export async function reload(lab: Lab, directory: string): Promise<ScenarioResul
   await write(QUICK);
   expect("a good strategy is not taken", await opens(TIMEOUT_MS));
   problems.push(...await dumper.stop());
-  const windows = new Set((await readRecords(dumper.dumpDirectory)).map(({ window }) => window));
+  const records = await readRecords(dumper.dumpDirectory);
+  const windows = new Set(records.map(({ window }) => window));
+  // However often strategies changed: within a window no connection has a hole.
+  for (const window of windows) streamsOf(records.filter((record) => record.window === window));
   const files = await Promise.all(
     ["dump_portrait_data", "dump_mem_dump", "dump_static_conf"].map((name) =>
       Deno.readTextFile(`${dumper.dumpDirectory}/${name}.log`)
