@@ -45,7 +45,7 @@ import type { CaptureSource, CaptureStats, PacketHandler } from "./source.ts";
 const PACKETS_PER_TURN = 256;
 /** More than came by then: what comes faster than it is dropped must not hold up the start. */
 const MAX_DROPPED_AT_START = 1 << 17;
-/** Room for about as many packets as a raw socket's buffer of 64 MiB. */
+/** Room for about as many packets as a raw socket's buffer of half the size. */
 const DEFAULT_BUFFER_BYTES = 192 << 20;
 /** Rings for whole packets: the longest packet, with what it begins with, and the share of the memory. */
 const SIZE_CLASSES = [
@@ -195,7 +195,10 @@ export class RingCapture implements CaptureSource {
     return { received: this.#received, droppedByKernel: this.#dropped };
   }
 
-  /** Lets nothing through until `resume`; what was let through before is still delivered. */
+  /**
+   * Lets nothing through until `resume`. What came before is delivered if it is read by then; the
+   * last of it may have holes, since the rings do not end together.
+   */
   pause(): void {
     if (this.#closed) return;
     for (const ring of this.#rings) attachFilter(ring.fd, DROP_ALL_FILTER, this.#what);

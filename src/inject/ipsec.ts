@@ -22,17 +22,16 @@ const WHAT = "look for IPsec policies";
 /**
  * Counts the policies for outgoing packets in this network namespace.
  *
- * @returns 0 also where the kernel has no IPsec; undefined where it does not tell, which it does
- * with CAP_NET_ADMIN only
- * @throws SystemError when there is no socket to ask with
+ * @returns 0 also where the kernel has no IPsec; undefined where it does not tell: without
+ * CAP_NET_ADMIN, or in a sandbox without netlink
  */
 export function outgoingIpsecPolicies(): number | undefined {
   let netlink;
   try {
     netlink = new NetlinkSocket(NETLINK_XFRM, WHAT);
   } catch (error) {
-    if (error instanceof SystemError && error.errno === Errno.EPROTONOSUPPORT) return 0;
-    throw error;
+    if (!(error instanceof SystemError)) throw error;
+    return error.errno === Errno.EPROTONOSUPPORT ? 0 : undefined;
   }
   try {
     let policies: number | undefined;

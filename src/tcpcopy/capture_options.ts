@@ -7,6 +7,7 @@ import { choice, integer, string } from "@optique/core/valueparser";
 import { isDumpLog } from "../capture/dump_log.ts";
 import { MAX_RECORDING_FILES } from "../capture/recording.ts";
 import { UsageError } from "../cli/fatal.ts";
+import { kindOfPath } from "../cli/paths.ts";
 import { message } from "../cli/program.ts";
 import type { LiveCapture } from "./live_capture.ts";
 import type { InjectWay } from "./injector.ts";
@@ -177,7 +178,7 @@ export function assertDumpLogs(files: readonly string[], hasClientAddresses: boo
 
 /** A name that has a comma itself is one file, if there is such. */
 function splitFiles(text: string): string[] {
-  if (text.includes(",") && exists(text)) return [text];
+  if (text.includes(",") && kindOfPath(text) !== undefined) return [text];
   const files = splitNames(text);
   if (files.length > MAX_RECORDING_FILES) {
     throw new UsageError(`-i: at most ${MAX_RECORDING_FILES} files, not ${files.length}`);
@@ -186,14 +187,14 @@ function splitFiles(text: string): string[] {
     throw new UsageError(`-i ${text}: standard input (-) can be read once only`);
   }
   for (const file of files) {
-    if (file !== "-" && !exists(file)) throw new UsageError(describeMissing(file));
+    if (file !== "-" && kindOfPath(file) === undefined) throw new UsageError(describeMissing(file));
   }
   return files;
 }
 
 function describeMissing(file: string): string {
   const isDevice = Deno.networkInterfaces().some(({ name }) => name === file) ||
-    exists(`/sys/class/net/${file}`);
+    kindOfPath(`/sys/class/net/${file}`) !== undefined;
   return isDevice && !file.includes("/")
     ? `-i ${file}: there is no such file, but a network device of that name: add --capture pcap to ` +
       "capture from it"
@@ -207,18 +208,4 @@ function splitNames(text: string): string[] {
     throw new UsageError(`-i "${text}": expected names separated by commas; one of them is empty`);
   }
   return names;
-}
-
-/** Whether there is anything at a path; also if this user may not look. */
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return false;
-    }
-    if (error instanceof Deno.errors.PermissionDenied) return true;
-    throw error;
-  }
 }

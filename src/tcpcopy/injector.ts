@@ -1,5 +1,6 @@
 /** Chooses how packets leave. */
 
+import { SystemError } from "../../ffi/errno.ts";
 import { outgoingIpsecPolicies } from "../inject/ipsec.ts";
 import { type HardwareAddresses, LinkInjector } from "../inject/link.ts";
 import { outputDeviceIndex, PcapInjector } from "../inject/pcap.ts";
@@ -33,8 +34,8 @@ export function chooseWay(
   return [
     "raw",
     policies === undefined
-      ? "packets leave by raw IP: without CAP_NET_ADMIN the kernel does not tell whether they need " +
-        "IPsec; where they do not, --inject link costs less"
+      ? "packets leave by raw IP: the kernel does not tell whether they need IPsec, as it does with " +
+        "CAP_NET_ADMIN; where they do not, --inject link costs less"
       : `packets leave by raw IP: frames would go past the IPsec policies (${policies} for outgoing ` +
         "packets); where these are for others, --inject link costs less",
   ];
@@ -75,7 +76,16 @@ export function openInjector(
   const shared = { loop, onNotice, hardwareAddresses };
   if (way === "link") {
     const device = outputDevice === undefined ? undefined : outputDeviceIndex(outputDevice);
-    return new LinkInjector({ ...shared, device });
+    try {
+      return new LinkInjector({ ...shared, device });
+    } catch (error) {
+      const isAsked = choice.inject === "link" || device !== undefined;
+      if (isAsked || hardwareAddresses.size > 0 || !(error instanceof SystemError)) throw error;
+      // A sandbox without packet sockets. What forbids raw ones too says so itself.
+      const injector = new RawIpInjector({ loop });
+      onNotice(`packets leave by raw IP: ${error.message}`, false);
+      return injector;
+    }
   }
   if (outputDevice === undefined) {
     throw new UsageError("--inject pcap needs -o: the network device packets leave by");

@@ -9,6 +9,7 @@ import { RawSocketCapture } from "../capture/raw_socket.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
 import { UsageError } from "../cli/fatal.ts";
+import { kindOfPath } from "../cli/paths.ts";
 import { LinkType } from "../wire/link_type.ts";
 import type { Partition } from "../wire/partition.ts";
 
@@ -182,22 +183,9 @@ function devicesOf(live: LiveCapture): NetworkDevice[] {
 function unknown(name: string, all: readonly NetworkDevice[]): never {
   const known = all.map((device) => device.name).join(", ");
   throw new UsageError(
-    isFile(name)
+    kindOfPath(name) === "file"
       ? `-i ${name}: this is a file, and with --capture pcap or ring -i names network devices ` +
         `(${known}); leave --capture out to replay the file`
       : `-i ${name}: there is neither a network device of that name (there are ${known}) nor a file`,
   );
-}
-
-/** Whether there is something at a path that could be a capture file. */
-function isFile(path: string): boolean {
-  try {
-    return !Deno.statSync(path).isDirectory;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return false;
-    }
-    if (error instanceof Deno.errors.PermissionDenied) return true;
-    throw error;
-  }
 }
