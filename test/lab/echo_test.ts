@@ -154,3 +154,87 @@ Deno.test("a connection still open, with a part of a request, is reported at the
   assert.equal(report.connections[0].ending, "open");
   assert.equal(report.connections[0].partialBytes, 36);
 });
+
+/** Sends what the server may read; returns how many bytes it answers until it closes. */
+async function exchange(port: number, ...requests: Uint8Array[]): Promise<number> {
+  const conn = await Deno.connect({ port });
+  for (const bytes of requests) await conn.write(bytes);
+  await conn.closeWrite();
+  const answer = await new Response(conn.readable).bytes();
+  await settle();
+  return answer.length;
+}
+
+Deno.test("a request before the last piece of the reply it waited for is early", async () => {
+  const twist = JSON.stringify({ name: "", title: "", pieces: { count: 3, gapMs: 100 } });
+  const report = await withServer(["--twist", twist], async (port) => {
+    const conn = await Deno.connect({ port });
+    const buffer = new Uint8Array(1000);
+    await conn.write(request(0, 0, 0));
+    for (let at = 0; at < 42;) at += await conn.read(buffer) ?? 42; // all three pieces
+    await conn.write(request(1, 1, 0)); // right
+    await conn.read(buffer); // one piece
+    await conn.write(request(2, 2, 0)); // early
+    await conn.closeWrite();
+    await new Response(conn.readable).bytes();
+    await settle();
+  });
+  assert.deepEqual(report.connections[0].earlyNumbers, [2]);
+  assert.equal(report.progress?.steps.at(-1)?.[1], 3);
+});
+
+Deno.test("a request that gets no reply makes none early", async () => {
+  const twist = JSON.stringify({ name: "", title: "", unansweredShare: 1 });
+  let answer = new Uint8Array(1);
+  const report = await withServer(["--twist", twist], async (port) => {
+    const conn = await Deno.connect({ port });
+    await conn.write(request(0, 0, 0));
+    await settle();
+    await conn.write(request(1, 1, 0));
+    await conn.closeWrite();
+    answer = await new Response(conn.readable).bytes();
+    await settle();
+  });
+  assert.equal(answer.length, 0);
+  assert.equal(report.connections[0].early, 0);
+});
+
+Deno.test("a closing server answers all it has read whole, and reads no more", async () => {
+  let answer = new Uint8Array();
+  const report = await withServer(["--twist", "closes1", "--frame-checks"], async (port) => {
+    const two = [...request(0, 0, 50), ...request(1, 0, 0)];
+    const conn = await Deno.connect({ port });
+    await conn.write(new Uint8Array([...two, ...request(2, 0, 0).subarray(0, 20)]));
+    await new Promise((resolve) => setTimeout(resolve, 20)); // while the first reply is due
+    await conn.write(request(2, 0, 0).subarray(20));
+    try {
+      for await (const bytes of conn.readable) answer = new Uint8Array([...answer, ...bytes]);
+    } catch (error) {
+      assert(error instanceof Deno.errors.ConnectionReset); // something was left unread
+    }
+    await settle();
+  });
+  const [record] = report.connections;
+  assert.equal(answer.length, 2 * 42);
+  assert.equal(record.ending, "closed");
+  assert.equal(record.numbers, "0-1");
+  assert.equal(record.partialBytes, 20);
+  assert.equal(record.frameChecks?.length, 2);
+});
+
+Deno.test("a connection that continues counts replies from its first request on", async () => {
+  const report = await withServer(["--greeting", "50"], async (port) => {
+    await exchange(port, request(13, 11, 0), request(14, 11, 50), request(20, 21, 0));
+  });
+  assert.deepEqual(report.connections[0].earlyNumbers, [20]); // 14 has no reply yet
+});
+
+Deno.test("messages nobody asked for come between the replies", async () => {
+  const twist = JSON.stringify({ name: "", title: "", unasked: { meanMs: 20, bytes: 60 } });
+  let answerBytes = 0;
+  await withServer(["--twist", twist], async (port) => {
+    answerBytes = await exchange(port, request(0, 0, 300));
+  });
+  assert.equal((answerBytes - 42) % 60, 0);
+  assert(answerBytes > 42 + 3 * 60);
+});

@@ -12,6 +12,8 @@ export const HEADER_BYTES = 32;
 export const REQUEST_MAGIC = 0x4c414251;
 /** First four bytes of a reply ("LABR"). */
 export const REPLY_MAGIC = 0x4c414252;
+/** First four bytes of a message that nobody asked for ("LABU"). */
+export const UNASKED_MAGIC = 0x4c414255;
 /** Longest payload a frame may have. */
 export const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
 
@@ -65,6 +67,28 @@ export function readFrameHeader(view: DataView, offset: number): FrameHeader {
     delayMs: view.getUint32(offset + 24),
     flags: view.getUint32(offset + 28),
   };
+}
+
+/**
+ * A check value over a frame: the header's, which determines the payload (FNV-1a).
+ *
+ * The streams of several connections can be put together by their frames' check values, as they
+ * cannot by the hash over each.
+ */
+export function frameCheck(header: FrameHeader): string {
+  const { magic, connectionId, requestNumber, payloadBytes } = header;
+  const { replyBytes, repliesRead, delayMs, flags } = header;
+  const words = [
+    ...[magic, connectionId, requestNumber, payloadBytes],
+    ...[replyBytes, repliesRead, delayMs, flags],
+  ];
+  let hash = 0x811c9dc5;
+  for (const word of words) {
+    for (let shift = 24; shift >= 0; shift -= 8) {
+      hash = Math.imul(hash ^ ((word >>> shift) & 0xff), 0x01000193);
+    }
+  }
+  return (hash >>> 0).toString(16);
 }
 
 /** Start positions of payloads in the block are below this; a prime, so that they scatter. */

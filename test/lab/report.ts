@@ -2,11 +2,14 @@
  * What a lab server writes down about the connections it served: JSON lines in a file.
  *
  * `status` lines come several times a second while something changes, one `connection` line comes
- * when a connection ends, and at SIGTERM for every connection still open.
+ * when a connection ends, and at SIGTERM for every connection still open; then a `progress` line.
  */
 
-/** How the client's side of a connection ended, as the server's application saw it. */
-export type Ending = "fin" | "rst" | "open";
+/**
+ * How the client's side of a connection ended, as the server's application saw it; `closed`: the
+ * server itself closed the connection before.
+ */
+export type Ending = "fin" | "rst" | "open" | "closed";
 
 /** One connection, as the server's application saw it. */
 export interface ConnectionRecord {
@@ -30,6 +33,8 @@ export interface ConnectionRecord {
   early: number;
   /** The first few of them. */
   earlyNumbers: number[];
+  /** Check values of the whole frames, in order of arrival, where the server was asked for them. */
+  frameChecks?: string[];
   /** What was wrong with the byte stream. */
   error?: string;
   /** Milliseconds since the Unix epoch. */
@@ -47,10 +52,24 @@ export interface ServerStatus {
   bytes: number;
 }
 
+/** When requests were read; one line, written at SIGTERM. */
+export interface ServerProgress {
+  kind: "progress";
+  /** Milliseconds since the Unix epoch, and the whole frames read by then; in order of time. */
+  steps: [atMs: number, frames: number][];
+}
+
 /** A server's report file, read. */
 export interface ServerReport {
   connections: ConnectionRecord[];
   status: ServerStatus;
+  /** Absent while the server runs. */
+  progress?: ServerProgress;
+}
+
+/** Whole frames that had been read at a moment. */
+export function framesAt(progress: ServerProgress, atMs: number): number {
+  return progress.steps.findLast(([stepMs]) => stepMs <= atMs)?.[1] ?? 0;
 }
 
 /** Collects request numbers as runs. */
@@ -88,12 +107,14 @@ export class NumberRuns {
 export function parseReport(text: string): ServerReport {
   const connections: ConnectionRecord[] = [];
   let status: ServerStatus = { kind: "status", open: 0, closed: 0, frames: 0, bytes: 0 };
+  let progress: ServerProgress | undefined;
   const lines = text.split("\n");
   lines.pop();
   for (const line of lines) {
-    const entry = JSON.parse(line) as ConnectionRecord | ServerStatus;
+    const entry = JSON.parse(line) as ConnectionRecord | ServerStatus | ServerProgress;
     if (entry.kind === "status") status = entry;
+    else if (entry.kind === "progress") progress = entry;
     else connections.push(entry);
   }
-  return { connections, status };
+  return { connections, status, progress };
 }
