@@ -2,10 +2,11 @@
  * Compares what the online application read with what the target application read. Pure.
  *
  * Connections are matched by the number their frames carry. One counts as exact when the target
- * read the very same bytes, in exactly one connection, with the same ending.
+ * read the very same bytes, in exactly one connection, with the same ending. Where the target closes
+ * connections by itself, those of one number are read one after the other.
  */
 
-import type { ConnectionRecord, ServerReport } from "./report.ts";
+import { type ConnectionRecord, NumberRuns, type ServerReport } from "./report.ts";
 
 /** What was compared, and how it came out. */
 export interface Comparison {
@@ -26,10 +27,18 @@ export interface Comparison {
   mismatches: string[];
 }
 
-/** For a replay that began in mid-stream. */
-export interface JoinRule {
-  /** By connection number, the first request that must arrive; all after it must, too. */
-  firstDue: ReadonlyMap<number, number>;
+/** What is expected otherwise than in a plain replay. */
+export interface CompareRules {
+  /**
+   * For a replay that began in mid-stream: by connection number, the first request that must
+   * arrive; all after it must, too.
+   */
+  firstDue?: ReadonlyMap<number, number>;
+  /**
+   * The target closes connections by itself, and what is left of one comes on a fresh one. Both
+   * servers must have written the frames' check values.
+   */
+  continued?: boolean;
 }
 
 const MAX_LINES = 12;
@@ -37,12 +46,12 @@ const MAX_LINES = 12;
 /**
  * Compares two reports.
  *
- * @param join given for a replay that began while connections were open
+ * @param rules given for a replay that began while connections were open, or a target that closes
  */
 export function compare(
   online: ServerReport,
   target: ServerReport,
-  join?: JoinRule,
+  rules: CompareRules = {},
 ): Comparison {
   const onTarget = new Map<number, ConnectionRecord[]>();
   const lines: string[] = [];
@@ -59,7 +68,7 @@ export function compare(
     if (record.ids.length === 0 && record.bytes === 0) continue; // opened only
     count++;
     const id = record.ids[0];
-    const problem = problemOf(record, onTarget.get(id) ?? [], join?.firstDue.get(id));
+    const problem = problemOf(record, onTarget.get(id) ?? [], rules);
     if (problem === undefined) exact++;
     else lines.push(`connection ${id ?? "?"} (from ${record.peer}): ${problem}`);
   }
@@ -93,17 +102,21 @@ function sum(report: ServerReport, value: (record: ConnectionRecord) => number):
 function problemOf(
   online: ConnectionRecord,
   candidates: ConnectionRecord[],
-  firstDue: number | undefined,
+  rules: CompareRules,
 ): string | undefined {
   if (online.ids.length !== 1 || online.error !== undefined) {
     return `online itself was not right (lab fault): ${describe(online)}`;
   }
   if (candidates.length === 0) return "never came";
+  if (rules.continued && candidates.some(({ ending }) => ending === "closed")) {
+    return continuedProblem(online, candidates);
+  }
   if (candidates.length > 1) {
     return `came in ${candidates.length} connections: ${candidates.map(describe).join("; ")}`;
   }
   const target = candidates[0];
   if (target.error !== undefined) return `${target.error}; ${describe(target)}`;
+  const firstDue = rules.firstDue?.get(online.ids[0]);
   if (firstDue !== undefined) return joinProblem(online, target, firstDue);
   if (target.bytes !== online.bytes) {
     return `expected ${online.bytes} bytes (${describe(online)}), came ${target.bytes} ` +
@@ -117,6 +130,38 @@ function endingProblem(online: ConnectionRecord, target: ConnectionRecord): stri
   if (target.ending === online.ending) return undefined;
   return `all ${online.bytes} bytes came, but it ended with ${target.ending} ` +
     `instead of ${online.ending}`;
+}
+
+/**
+ * The frames of all the target's connections, in order of opening, must be those online: each whole
+ * and once. A part of a frame may come before only where the target closed on it.
+ */
+function continuedProblem(
+  online: ConnectionRecord,
+  candidates: readonly ConnectionRecord[],
+): string | undefined {
+  const pieces = [...candidates].sort((a, b) => a.openedMs - b.openedMs);
+  const description = describeAll(pieces);
+  const wrong = pieces.find(({ error, ids }) => error !== undefined || ids.length !== 1);
+  if (wrong !== undefined) return `${describe(wrong)}; of ${description}`;
+  const abandoned = pieces.slice(0, -1).find(({ ending }) => ending !== "closed");
+  if (abandoned !== undefined) {
+    return `left a connection the target had not closed: ${description}`;
+  }
+  const due = online.frameChecks;
+  const came = pieces.flatMap(({ frameChecks }) => frameChecks ?? []);
+  if (due === undefined || due.length !== online.frames) {
+    return `online itself has no check values (lab fault): ${describe(online)}`;
+  }
+  if (came.length !== due.length) {
+    return `expected requests ${online.numbers} once each, came ${description}`;
+  }
+  const wrongAt = due.findIndex((check, at) => came[at] !== check);
+  if (wrongAt >= 0) return `request ${wrongAt} is not the one online: ${description}`;
+  const last = pieces[pieces.length - 1];
+  if (last.ending === "closed") return undefined;
+  if (last.partialBytes !== online.partialBytes) return `a part of a request came: ${description}`;
+  return endingProblem(online, last);
 }
 
 /** Every payload was checked against its header already: what remains is their order. */
@@ -136,6 +181,20 @@ function joinProblem(
     return `expected requests ${firstDue}-${last} at least, came ${describe(target)}`;
   }
   return endingProblem(online, target);
+}
+
+/** The requests of several connections as if they were one. */
+function describeAll(pieces: readonly ConnectionRecord[]): string {
+  const runs = new NumberRuns();
+  for (const { numbers } of pieces) {
+    for (const [, first, last] of numbers.matchAll(/(\d+)(?:-(\d+))?/g)) {
+      for (let n = Number(first); n <= Number(last ?? first); n++) runs.add(n);
+    }
+  }
+  const endings = new Set(pieces.map(({ ending }) => ending));
+  return `requests ${runs.finish()} in ${pieces.length} connections, ended ${
+    [...endings].join(", ")
+  }`;
 }
 
 function describe(record: ConnectionRecord): string {

@@ -2,7 +2,13 @@
 
 import assert from "node:assert/strict";
 import { compare } from "./compare.ts";
-import { type ConnectionRecord, NumberRuns, parseReport, type ServerReport } from "./report.ts";
+import {
+  type ConnectionRecord,
+  framesAt,
+  NumberRuns,
+  parseReport,
+  type ServerReport,
+} from "./report.ts";
 
 function record(change: Partial<ConnectionRecord> = {}): ConnectionRecord {
   return {
@@ -72,6 +78,76 @@ Deno.test("a joined stream is one run of requests to the last, from the first du
   assert.equal(exact({ numbers: "4-6,8-9" }), 0);
   assert.equal(exact({ numbers: "4-9,9" }), 0);
   assert.equal(exact({ numbers: "4-9", ending: "rst" }), 0);
+});
+
+const checks = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+
+/** The frames from number `first` to `last`, read on a connection that the target closed. */
+function piece(first: number, last: number, change: Partial<ConnectionRecord> = {}) {
+  return record({
+    bytes: 30 * (last + 1 - first),
+    hash: `${first}`,
+    frames: last + 1 - first,
+    numbers: `${first}-${last}`,
+    ending: "closed",
+    frameChecks: checks.slice(first, last + 1),
+    openedMs: first,
+    ...change,
+  });
+}
+
+/** What is wrong when the target's connections are these; `undefined`: nothing. */
+function continuedProblem(...target: ConnectionRecord[]): string | undefined {
+  const online = report(record({ frameChecks: checks }));
+  const result = compare(online, report(...target), { continued: true });
+  assert.equal(result.exact, result.mismatches.length === 0 ? 1 : 0);
+  return result.mismatches[0];
+}
+
+Deno.test("where the target closes, its connections are read in order of opening", () => {
+  assert.equal(continuedProblem(piece(5, 9, { ending: "fin" }), piece(0, 4)), undefined);
+  assert.equal(continuedProblem(piece(0, 2), piece(3, 6), piece(7, 9)), undefined);
+  assert.equal(continuedProblem(piece(0, 9)), undefined);
+});
+
+Deno.test("a part of a request that the target closed on may come again, whole", () => {
+  const cut = piece(0, 4, { partialBytes: 12 });
+  assert.equal(continuedProblem(cut, piece(5, 9)), undefined);
+  assert.match(
+    continuedProblem(cut, piece(5, 9, { ending: "fin", partialBytes: 12 })) ?? "",
+    /a part/,
+  );
+});
+
+Deno.test("what is missing, doubled, out of order or wrong on continued connections is said", () => {
+  const problem = (...target: ConnectionRecord[]) => continuedProblem(...target) ?? "";
+  assert.match(problem(piece(0, 4), piece(6, 9)), /once each, came requests 0-4,6-9 in 2 conn/);
+  assert.match(problem(piece(0, 5), piece(5, 9)), /came requests 0-5,5-9 in 2/);
+  assert.match(problem(piece(0, 4)), /came requests 0-4 in 1/);
+  assert.match(
+    problem(piece(5, 9, { openedMs: 0 }), piece(0, 4, { openedMs: 1 })),
+    /request 0 is not the one online: requests 5-9,0-4/,
+  );
+  const changed = ["f", "g", "X", "i", "j"];
+  assert.match(problem(piece(0, 4), piece(5, 9, { frameChecks: changed })), /request 7 is not/);
+  assert.match(problem(piece(0, 4), piece(5, 9, { error: "byte 3: wrong" })), /byte 3: wrong/);
+  assert.match(problem(piece(0, 4), piece(5, 9, { ids: [1, 2] })), /of connections 1, 2/);
+  assert.match(problem(piece(0, 4), piece(5, 9, { ending: "rst" })), /ended with rst/);
+  assert.match(problem(piece(0, 4, { ending: "fin" }), piece(5, 9)), /had not closed/);
+});
+
+Deno.test("connections are put together only where the target closes by itself", () => {
+  const online = report(record({ frameChecks: checks }));
+  const target = report(piece(0, 4), piece(5, 9, { ending: "fin" }));
+  assert.match(compare(online, target).mismatches[0], /came in 2 connections/);
+  const split = report(piece(0, 4, { ending: "fin" }), piece(5, 9, { ending: "fin" }));
+  assert.match(compare(online, split, { continued: true }).mismatches[0], /came in 2 conn/);
+});
+
+Deno.test("a progress tells how many requests had come by a moment", () => {
+  const { progress } = parseReport('{"kind":"progress","steps":[[10,1],[20,5],[35,6]]}\n');
+  assert(progress !== undefined);
+  assert.deepEqual([9, 10, 34, 99].map((ms) => framesAt(progress, ms)), [0, 1, 5, 6]);
 });
 
 Deno.test("a report reads back, without its unfinished last line", () => {
