@@ -19,6 +19,8 @@ export interface Case {
   mayBeEarly?: boolean;
   /** nginx and wrk instead of our own server and client; counted, not compared. */
   nginx?: { closes: boolean; connections: number; seconds: number };
+  /** What `twisted_cases.ts` made it from, by name. */
+  twisted?: { base: string; twist: string };
 }
 
 function simple(workload: Workload): Case {

@@ -30,6 +30,9 @@ export interface ClientSummary {
   connections: number;
   requests: number;
   seconds: number;
+  /** Milliseconds since the Unix epoch. */
+  startedMs: number;
+  endedMs: number;
   /** Mean time from sending a request to having its reply, in milliseconds. */
   meanLatencyMs: number;
   /** The first few errors. */
@@ -228,6 +231,7 @@ async function runWorkload(
   firstId: number,
 ): Promise<ClientSummary> {
   const startMs = performance.now();
+  const startedMs = Date.now();
   const totals: Totals = { requests: 0, turnMs: 0, turns: 0 };
   const errors: string[] = [];
   let started = 0;
@@ -248,6 +252,8 @@ async function runWorkload(
     connections: started,
     requests: totals.requests,
     seconds: (performance.now() - startMs) / 1000,
+    startedMs,
+    endedMs: Date.now(),
     meanLatencyMs: totals.turns === 0 ? 0 : totals.turnMs / totals.turns,
     errors,
   };

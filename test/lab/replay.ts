@@ -16,7 +16,9 @@ import {
   type TcpcopyOptions,
 } from "./programs.ts";
 import { type RecordingForm, writeForm } from "./recording_forms.ts";
-import { parseReport, type ServerReport, type ServerStatus } from "./report.ts";
+import { type LedgerText, readLedger } from "./ledger_text.ts";
+import { framesAt, parseReport, type ServerReport, type ServerStatus } from "./report.ts";
+import { onlineTwist, plainTwist, type Twist } from "./twists.ts";
 import type { Workload } from "./workloads.ts";
 
 /** What to replay, and how. */
@@ -45,6 +47,8 @@ export interface ReplayPlan {
   record?: readonly ("online" | "target")[];
   /** Kills intercept when this share of the online requests has reached the target. */
   restartIntercept?: { afterShare: number; downMs: number };
+  /** How the target's answers differ from the online server's. */
+  twist?: Twist;
   /** The drain ends when nothing has changed on the target for so long… */
   quietMs?: number;
   /** …or, at the latest, after so long. */
@@ -61,12 +65,24 @@ export interface ReplayResult {
   servedSeconds: { online: number; target: number };
   /** Mean latency the clients saw. */
   meanLatencyMs: number;
+  /** How well the target kept up. */
+  pace: ReplayPace;
+  /** What tcpcopy says became of the sessions. */
+  ledger?: LedgerText;
   /** CPU seconds of the programs under test. */
   cpuSeconds: { tcpcopy: number; intercept: number };
   /** Everything unexpected besides the comparison: client errors, programs that ended early. */
   problems: string[];
   /** Output of all programs, by name. */
   logs: Record<string, string>;
+}
+
+/** How well the target kept up with the online server. */
+export interface ReplayPace {
+  /** Requests the target had read when the last client ended, of those online: 0 to 1. */
+  shareAtLoadEnd: number;
+  /** From the first client's start until the target had read all requests; absent: it never had. */
+  secondsToAll?: number;
 }
 
 const CLIENT_TIMEOUT_SECONDS = 90;
@@ -116,17 +132,18 @@ class Replay {
     const [online, target] = [this.#report("online"), this.#report("target")];
     const turns = this.#summaries.reduce((total, s) => total + s.requests, 0);
     return {
-      comparison: compare(
-        online,
-        target,
-        mode === "join" ? { firstDue: this.#firstDue } : undefined,
-      ),
+      comparison: compare(online, target, {
+        firstDue: mode === "join" ? this.#firstDue : undefined,
+        continued: this.#closesByItself(),
+      }),
       clientSeconds: this.#summaries.reduce((total, s) => total + s.seconds, 0),
       totalSeconds,
       servedSeconds: { online: servedSeconds(online), target: servedSeconds(target) },
       meanLatencyMs: turns === 0
         ? 0
         : this.#summaries.reduce((total, s) => total + s.meanLatencyMs * s.requests, 0) / turns,
+      pace: this.#pace(online, target),
+      ledger: this.#tcpcopy === undefined ? undefined : readLedger(this.#tcpcopy.output),
       cpuSeconds: this.#cpuSeconds,
       problems: this.#problems,
       logs: this.#logs,
@@ -135,15 +152,35 @@ class Replay {
 
   async #startServer(host: "online" | "target"): Promise<LabProcess> {
     const { greetingBytes, targetDelayMs, targetReadPauseMs } = this.#plan.workloads[0];
+    const twist = this.#plan.twist ?? plainTwist;
     const slow = ["--delay-ms", `${targetDelayMs}`, "--read-pause-ms", `${targetReadPauseMs}`];
     const process = this.#lab.spawn(host, [
       ...script("server.ts"),
       ...["--port", String(APPLICATION_PORT), "--report", this.#reportPath(host)],
       ...["--greeting", String(greetingBytes)],
       ...(host === "target" ? slow : []),
+      ...["--twist", JSON.stringify(host === "target" ? twist : onlineTwist(twist))],
+      ...(this.#closesByItself() ? ["--frame-checks"] : []),
     ], { name: `${host} server` });
     await process.waitFor(/^ready$/m, START_TIMEOUT_MS);
     return process;
+  }
+
+  /** Whether the target closes connections by itself. */
+  #closesByItself(): boolean {
+    return this.#plan.twist?.repliesPerConnection !== undefined;
+  }
+
+  #pace(online: ServerReport, target: ServerReport): ReplayPace {
+    const { frames } = online.status;
+    if (frames === 0 || target.progress === undefined) return { shareAtLoadEnd: 0 };
+    const ends = this.#summaries.map(({ endedMs }) => endedMs);
+    const starts = this.#summaries.map(({ startedMs }) => startedMs);
+    const allMs = target.progress.steps.find(([, read]) => read >= frames)?.[0];
+    return {
+      shareAtLoadEnd: Math.min(1, framesAt(target.progress, Math.max(...ends)) / frames),
+      secondsToAll: allMs === undefined ? undefined : (allMs - Math.min(...starts)) / 1000,
+    };
   }
 
   async #startIntercept(): Promise<void> {
@@ -328,7 +365,8 @@ class Replay {
     let changedMs = Date.now();
     while (Date.now() < deadlineMs && Date.now() - changedMs < quietMs) {
       const [online, target] = [this.#status("online"), this.#status("target")];
-      const isWhole = target.bytes >= online.bytes || this.#plan.mode === "join";
+      const isWhole = this.#plan.mode === "join" ||
+        target.bytes >= online.bytes && target.frames >= online.frames;
       if (target.open === 0 && target.closed >= online.closed && isWhole) break;
       const now = JSON.stringify(target);
       if (now !== last) changedMs = Date.now();

@@ -4,18 +4,24 @@
  *     deno run -A test/lab/run.ts --case mixed [--offloads] [--loss 1] [--loss-at switch]
  *         [--original both|intercept|tcpcopy] [--repeat N] [--scale 0.1] [--keep-logs DIR]
  *         [--receive-bytes 65536] [--tcpcopy-args "…"] [--intercept-args "…"] [--json] [--list]
- *         [--record] [--original-build SINGLE|BARE|PAYLOAD]
+ *         [--record] [--original-build SINGLE|BARE|PAYLOAD] [--gap-ms 10]
+ *     deno run -A test/lab/run.ts --twist half,unanswered [--case keepalive] …
  *
- * Several cases: `--case keepalive,short`; all: `--case all`. It enters the sandbox of `enter.ts` by
- * itself. `--record` adds the target's packets to the logs kept. The exit code is 0 only if everything arrived byte-exact.
+ * Several cases: `--case keepalive,short`; all: `--case all`. With `--twist` (one, several, `all`)
+ * the target answers otherwise than the online server, and the table says how far the replay got;
+ * `--case` then chooses workloads. It enters the sandbox of `enter.ts` by itself. `--record` adds
+ * the target's packets to the logs kept. The exit code is 0 only if everything arrived byte-exact.
  */
 
 import { numberArgument, parseArguments } from "./arguments.ts";
 import { type Case, cases } from "./cases.ts";
 import { isInside, runInside, watchParent } from "./enter.ts";
 import { Lab, type LabOptions } from "./hosts.ts";
+import { ledgerProblems } from "./ledger_text.ts";
 import { runNginx } from "./nginx.ts";
 import { type ReplayResult, runReplay } from "./replay.ts";
+import { printTwistHeading, printTwistResult, type TwistFigures } from "./twist_table.ts";
+import { combinations, twistedCases } from "./twisted_cases.ts";
 import { scaled } from "./workloads.ts";
 
 /** One line of the table; with `--json` one line of output. */
@@ -32,6 +38,8 @@ export interface CaseResult {
   interceptCpuSeconds: number;
   /** Everything that was not right, one line each; empty when all was. */
   problems: string[];
+  /** Only for a case with a twisted target. */
+  twisted?: TwistFigures;
 }
 
 const options = [
@@ -46,6 +54,8 @@ const options = [
   "keep-logs",
   "tcpcopy-args",
   "intercept-args",
+  "twist",
+  "gap-ms",
 ];
 const switches = ["offloads", "record", "json", "list"];
 
@@ -69,12 +79,13 @@ function changed(made: Case, values: Map<string, string>): Case {
     original === "both" || original === role ? "original" as const : "ours" as const;
   const factor = numberArgument(values, "scale", 1);
   const plan = made.plan;
+  const gap = values.has("gap-ms") ? { gapMs: numberArgument(values, "gap-ms", 0) } : {};
   return {
     ...made,
     lab,
     plan: {
       ...plan,
-      workloads: plan.workloads.map((workload) => scaled(workload, factor)),
+      workloads: plan.workloads.map((workload) => ({ ...scaled(workload, factor), ...gap })),
       record: values.has("record") ? ["target"] : [],
       tcpcopy: maker("tcpcopy"),
       intercept: maker("intercept"),
@@ -135,6 +146,20 @@ function summarize(made: Case, result: ReplayResult, lost: number | undefined): 
     tcpcopyCpuSeconds: result.cpuSeconds.tcpcopy,
     interceptCpuSeconds: result.cpuSeconds.intercept,
     problems: [...problems, ...faults, ...early, ...comparison.mismatches],
+    ...(made.twisted && { twisted: twistFigures(made.twisted, result) }),
+  };
+}
+
+function twistFigures(
+  names: { base: string; twist: string },
+  { comparison, pace, clientSeconds, ledger }: ReplayResult,
+): TwistFigures {
+  return {
+    ...names,
+    ...pace,
+    requests: comparison.requestsOnline,
+    loadSeconds: clientSeconds,
+    ledgerProblems: ledger === undefined ? "no ledger" : ledgerProblems(ledger).join(", "),
   };
 }
 
@@ -188,16 +213,21 @@ async function main(values: Map<string, string>): Promise<boolean> {
   const chosen = chooseCases(values);
   const keepLogs = values.get("keep-logs");
   let isAllRight = true;
-  if (!values.has("json")) console.log(heading());
+  if (!values.has("json")) printHeading(chosen);
   for (let round = 0; round < numberArgument(values, "repeat", 1); round++) {
+    /** By workload, what the `equal` twist came to in this round. */
+    const equalShares = new Map<string, number>();
     for (const made of chosen) {
       // On the sandbox's own tmpfs: gone with it.
       const directory = await Deno.makeTempDir({ dir: "/run" });
       try {
         const [result, replay] = await runCase(made, directory);
+        if (result.twisted !== undefined) relate(result.twisted, equalShares);
         if (values.has("json")) console.log(JSON.stringify(result));
+        else if (result.twisted !== undefined) printTwistResult(result, result.twisted);
         else printResult(result);
-        if (keepLogs) await saveLogs(directory, `${keepLogs}/${made.name}-${round}`, replay);
+        const logs = `${keepLogs}/${made.name.replace("/", "-")}-${round}`;
+        if (keepLogs) await saveLogs(directory, logs, replay);
         isAllRight &&= result.share >= (made.nginx ? 0.999 : 1) && result.problems.length === 0;
       } finally {
         await Deno.remove(directory, { recursive: true });
@@ -207,22 +237,45 @@ async function main(values: Map<string, string>): Promise<boolean> {
   return isAllRight;
 }
 
+function printHeading(chosen: readonly Case[]): void {
+  if (chosen.some(({ twisted }) => twisted !== undefined)) printTwistHeading();
+  else console.log(heading());
+}
+
+/** Notes what the `equal` twist came to, and relates the others to it. */
+function relate(figures: TwistFigures, equalShares: Map<string, number>): void {
+  const { base, twist, shareAtLoadEnd } = figures;
+  if (twist === "equal") equalShares.set(base, shareAtLoadEnd);
+  const equal = equalShares.get(base);
+  if (equal) figures.shareOfEqual = shareAtLoadEnd / equal;
+}
+
 function chooseCases(values: Map<string, string>): Case[] {
-  const names = values.get("case") === "all"
-    ? [...cases.keys()]
-    : (values.get("case") ?? "").split(",").filter((name) => name !== "");
+  const given = split(values.get("case"));
+  const chosenTwists = split(values.get("twist"));
+  if (chosenTwists.length > 0) {
+    const bases = values.get("case") === "all" ? [] : given;
+    return combinations(chosenTwists, bases).map((made) => changed(made, values));
+  }
+  const names = values.get("case") === "all" ? [...cases.keys()] : given;
   if (names.length === 0) throw new Error("--case NAME is missing; --list shows the names");
   return names.map((name) => {
-    const made = cases.get(name);
+    const made = cases.get(name) ?? twistedCases.get(name);
     if (made === undefined) throw new Error(`unknown case "${name}"; --list shows the names`);
     return changed(made, values);
   });
 }
 
+function split(text: string | undefined): string[] {
+  return (text ?? "").split(",").filter((name) => name !== "");
+}
+
 async function start(): Promise<number> {
-  const values = parseArguments(Deno.args, options, switches);
+  const values = parseArguments(Deno.args, options, switches, ["case", "twist"]);
   if (values.has("list")) {
-    for (const made of cases.values()) console.log(`${made.name.padEnd(22)}${made.title}`);
+    for (const made of [...cases.values(), ...twistedCases.values()]) {
+      console.log(`${made.name.padEnd(22)}${made.title}`);
+    }
     return 0;
   }
   chooseCases(values);
