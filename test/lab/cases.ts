@@ -3,6 +3,7 @@
  */
 
 import type { LabOptions } from "./hosts.ts";
+import type { NginxLoad } from "./nginx.ts";
 import type { ReplayPlan } from "./replay.ts";
 import { type Workload, workloadNamed, workloads } from "./workloads.ts";
 
@@ -17,8 +18,8 @@ export interface Case {
    * cases in which nothing on the wire tells where a reply ends.
    */
   mayBeEarly?: boolean;
-  /** nginx and wrk instead of our own server and client; counted, not compared. */
-  nginx?: { closes: boolean; connections: number; seconds: number };
+  /** nginx and a load for it instead of our own server and client; counted, not compared. */
+  nginx?: NginxLoad;
   /** What `twisted_cases.ts` made it from, by name. */
   twisted?: { base: string; twist: string };
 }

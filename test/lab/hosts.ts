@@ -74,6 +74,7 @@ const packages: Readonly<Record<string, string>> = {
   tcpdump: "tcpdump",
   nginx: "nginx",
   wrk: "wrk",
+  h2load: "nghttp2-client",
   sh: "dash",
 };
 

@@ -1,5 +1,6 @@
 /**
- * nginx on both servers under wrk: requests online and on the target, counted by nginx itself.
+ * nginx on both servers, loaded by wrk (each connection asks again at once) or by h2load (a fixed
+ * rate): requests online and on the target, counted by nginx itself.
  *
  * The counter is stub_status behind a Unix socket, which is read from outside the hosts.
  */
@@ -7,11 +8,13 @@
 import type { Case } from "./cases.ts";
 import { addresses, type Lab, requirePrograms } from "./hosts.ts";
 import type { LabProcess } from "./process.ts";
+import { type LedgerText, readLedger } from "./ledger_text.ts";
+import { type NginxAnswers, nginxAnswers, usualAnswers } from "./nginx_twists.ts";
 import { APPLICATION_PORT, pause, startIntercept, startTcpcopy } from "./programs.ts";
 import type { CaseResult } from "./run.ts";
 
 /** One process, and no change of user: in a user namespace there is no other. */
-function configuration(directory: string): string {
+function configuration(directory: string, { http, body }: NginxAnswers): string {
   return `
 daemon off;
 user root root;
@@ -22,7 +25,7 @@ worker_rlimit_nofile 20000;
 events { worker_connections 10000; }
 http {
   access_log off;
-  keepalive_requests 100000000;
+  ${http}
   client_body_temp_path ${directory}/body;
   proxy_temp_path ${directory}/proxy;
   fastcgi_temp_path ${directory}/fastcgi;
@@ -30,9 +33,7 @@ http {
   scgi_temp_path ${directory}/scgi;
   server {
     listen ${APPLICATION_PORT} backlog=4096;
-    location / { default_type text/plain; return 200 "a reply of some hundred bytes: ${
-    "x".repeat(200)
-  }\\n"; }
+    location / { default_type text/plain; return 200 "${body}"; }
   }
   server {
     listen unix:${directory}/status.sock;
@@ -66,10 +67,11 @@ async function startNginx(
   lab: Lab,
   host: "online" | "target",
   directory: string,
+  answers: NginxAnswers,
 ): Promise<[LabProcess, RequestCounter]> {
   const own = `${directory}/nginx-${host}`;
   await Deno.mkdir(own);
-  await Deno.writeTextFile(`${own}/nginx.conf`, configuration(own));
+  await Deno.writeTextFile(`${own}/nginx.conf`, configuration(own, answers));
   const argv = ["nginx", "-c", `${own}/nginx.conf`, "-p", own, "-e", `${own}/error.log`];
   const process = lab.spawn(host, argv, { name: `nginx on ${host}` });
   const counter = new RequestCounter(own);
@@ -106,7 +108,34 @@ async function drain(online: RequestCounter, target: RequestCounter): Promise<[n
   }
 }
 
-/** What a run under wrk cost, besides what the table shows. */
+/** What loads the online server. */
+export interface NginxLoad {
+  /** Whether each request has a connection of its own. */
+  closes: boolean;
+  connections: number;
+  seconds: number;
+  /** Requests a second of all connections together; default: as many as there can be. */
+  requestsPerSecond?: number;
+}
+
+/** wrk waits for nothing but the reply; h2load keeps a rate, and sends at once what is late. */
+function loadCommand(load: NginxLoad): string[] {
+  const { closes, connections, seconds, requestsPerSecond } = load;
+  const url = `http://${addresses.online}:${APPLICATION_PORT}/`;
+  if (requestsPerSecond !== undefined) {
+    return [
+      ...["h2load", "--h1", "-t", "1", "-c", `${connections}`, "-m", "1", "-D", `${seconds}`],
+      ...[`--rps=${requestsPerSecond / connections}`, url],
+    ];
+  }
+  return [
+    ...["wrk", "-t", "1", "-c", String(connections), "-d", `${seconds}s`],
+    ...(closes ? ["-H", "Connection: close"] : []),
+    url,
+  ];
+}
+
+/** What a run under load cost, besides what the table shows. */
 export interface NginxFigures {
   /** Share of the requests that had reached the target when the load ended. */
   shareAtEnd: number;
@@ -116,22 +145,29 @@ export interface NginxFigures {
   packetsPerRequest: number;
   tcpcopyPeakBytes: number;
   interceptPeakBytes: number;
+  loadSeconds: number;
+  /** From the load's start until the target had served as many requests; absent: it never had. */
+  secondsToAll?: number;
+  ledger?: LedgerText;
 }
 
 /**
- * Loads the online nginx with wrk while it is replayed to the target's.
+ * Loads the online nginx while it is replayed to the target's, which may have the plan's twist.
  *
  * @returns shares of requests; 1 also when the target served more than the online server
  */
 export async function runNginx(
   lab: Lab,
   plan: Case["plan"],
-  load: { closes: boolean; connections: number; seconds: number },
+  load: NginxLoad,
   directory: string,
 ): Promise<Omit<CaseResult, "name" | "lostPackets"> & NginxFigures> {
-  requirePrograms(["nginx", "wrk"]);
-  const [, online] = await startNginx(lab, "online", directory);
-  const [targetNginx, target] = await startNginx(lab, "target", directory);
+  const command = loadCommand(load);
+  requirePrograms(["nginx", command[0]]);
+  const answers = plan.twist === undefined ? usualAnswers : nginxAnswers(plan.twist);
+  if (answers === undefined) throw new Error(`nginx cannot have the twist "${plan.twist?.name}"`);
+  const [, online] = await startNginx(lab, "online", directory, usualAnswers);
+  const [targetNginx, target] = await startNginx(lab, "target", directory, answers);
   const intercept = await startIntercept(
     lab,
     plan.intercept ?? "ours",
@@ -149,13 +185,11 @@ export async function runNginx(
   // What a program costs before the first packet comes is no cost of the load.
   const cpuBefore = [tcpcopy.cpuSeconds(), intercept.cpuSeconds()];
   const packetsBefore = targetNginx.receivedPackets();
-  const wrk = lab.spawn("client", [
-    ...["wrk", "-t", "1", "-c", String(load.connections), "-d", `${load.seconds}s`],
-    ...(load.closes ? ["-H", "Connection: close"] : []),
-    `http://${addresses.online}:${APPLICATION_PORT}/`,
-  ], { name: "wrk" });
-  const { code } = await wrk.ended;
-  const problems = code === 0 ? [] : [`wrk ended with code ${code}: ${wrk.lastLines(3)}`];
+  const loader = lab.spawn("client", command, { name: command[0] });
+  const { code } = await loader.ended;
+  const problems = code === 0
+    ? []
+    : [`${loader.name} ended with code ${code}: ${loader.lastLines(3)}`];
   const loadSeconds = (performance.now() - startMs) / 1000;
   const atEnd = await target.read() / await online.read();
   const [onlineCount, targetCount] = await drain(online, target);
@@ -189,5 +223,8 @@ export async function runNginx(
     packetsPerRequest: packets / Math.max(1, targetCount),
     tcpcopyPeakBytes: peakBytes[0],
     interceptPeakBytes: peakBytes[1],
+    loadSeconds,
+    secondsToAll: share < 1 ? undefined : seconds,
+    ledger: readLedger(tcpcopy.output),
   };
 }

@@ -17,8 +17,8 @@ import { numberArgument, parseArguments } from "./arguments.ts";
 import { type Case, cases } from "./cases.ts";
 import { isInside, runInside, watchParent } from "./enter.ts";
 import { Lab, type LabOptions } from "./hosts.ts";
-import { ledgerProblems } from "./ledger_text.ts";
-import { runNginx } from "./nginx.ts";
+import { ledgerProblems, type LedgerText } from "./ledger_text.ts";
+import { type NginxLoad, runNginx } from "./nginx.ts";
 import { type ReplayResult, runReplay } from "./replay.ts";
 import { printTwistHeading, printTwistResult, type TwistFigures } from "./twist_table.ts";
 import { combinations, twistedCases } from "./twisted_cases.ts";
@@ -117,7 +117,9 @@ async function runCase(made: Case, directory: string): Promise<[CaseResult, Repl
   try {
     if (made.nginx !== undefined) {
       const result = await runNginx(lab, made.plan, made.nginx, directory);
-      return [{ name: made.name, lostPackets: await lab.lostPackets() ?? 0, ...result }];
+      const lostPackets = await lab.lostPackets() ?? 0;
+      const twisted = made.twisted && nginxTwistFigures(made.twisted, made.nginx, result);
+      return [{ name: made.name, lostPackets, ...result, ...(twisted && { twisted }) }];
     }
     const result = await runReplay(lab, { ...made.plan, directory });
     return [summarize(made, result, await lab.lostPackets()), result];
@@ -157,10 +159,31 @@ function twistFigures(
   return {
     ...names,
     ...pace,
+    connections: comparison.online,
     requests: comparison.requestsOnline,
     loadSeconds: clientSeconds,
-    ledgerProblems: ledger === undefined ? "no ledger" : ledgerProblems(ledger).join(", "),
+    ledgerProblems: describeLedger(ledger),
   };
+}
+
+function nginxTwistFigures(
+  names: { base: string; twist: string },
+  { connections }: NginxLoad,
+  result: Awaited<ReturnType<typeof runNginx>>,
+): TwistFigures {
+  return {
+    ...names,
+    connections,
+    requests: result.connections,
+    shareAtLoadEnd: result.shareAtEnd,
+    loadSeconds: result.loadSeconds,
+    secondsToAll: result.secondsToAll,
+    ledgerProblems: describeLedger(result.ledger),
+  };
+}
+
+function describeLedger(ledger: LedgerText | undefined): string {
+  return ledger === undefined ? "no ledger" : ledgerProblems(ledger).join(", ");
 }
 
 function heading(): string {

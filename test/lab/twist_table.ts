@@ -9,7 +9,8 @@ export interface TwistFigures {
   /** The workload's name and the twist's. */
   base: string;
   twist: string;
-  /** Requests the online server read. */
+  /** Connections of the clients, and requests the online server read. */
+  connections: number;
   requests: number;
   /** Requests the target had read when the load ended, of those online: 0 to 1. */
   shareAtLoadEnd: number;
@@ -39,7 +40,7 @@ export function printTwistHeading(): void {
 export function printTwistResult(result: CaseResult, figures: TwistFigures): void {
   const { shareOfEqual, secondsToAll } = figures;
   console.log(row(figures.base, figures.twist, [
-    String(result.connections),
+    String(figures.connections),
     String(figures.requests),
     formatShare(result.share),
     String(result.early),

@@ -6,6 +6,8 @@
  */
 
 import type { Case } from "./cases.ts";
+import type { NginxLoad } from "./nginx.ts";
+import { nginxAnswers } from "./nginx_twists.ts";
 import { type Twist, twists } from "./twists.ts";
 import { type Workload, workloadNamed } from "./workloads.ts";
 
@@ -43,9 +45,36 @@ function framedCase(workload: Workload, twist: Twist): Case {
   };
 }
 
+/** Loads of nginx that are combined with the twists nginx can have. */
+const nginxLoads: readonly { name: string; title: string; load: NginxLoad }[] = [
+  {
+    name: "nginx-keepalive",
+    title: "nginx under wrk, 20 connections, 5 s",
+    load: { closes: false, connections: 20, seconds: 5 },
+  },
+  {
+    name: "nginx-rate",
+    title: "nginx at 4,500 requests a second on 20 connections, 8 s",
+    load: { closes: false, connections: 20, seconds: 8, requestsPerSecond: 4500 },
+  },
+];
+
+function nginxCases({ name, title, load }: typeof nginxLoads[number]): Case[] {
+  const possible = [...twists.values()].filter((twist) => nginxAnswers(twist) !== undefined);
+  return possible.map((twist) => ({
+    name: `${name}/${twist.name}`,
+    title: `${title}; ${twist.title}`,
+    lab: {},
+    plan: { workloads: [], twist },
+    nginx: load,
+    twisted: { base: name, twist: twist.name },
+  }));
+}
+
 const list: Case[] = framed.flatMap((workload) =>
   [...twists.values()].map((twist) => framedCase(workload, twist))
 );
+list.push(...nginxLoads.flatMap(nginxCases));
 
 /** All twisted cases by name. */
 export const twistedCases: ReadonlyMap<string, Case> = new Map(
