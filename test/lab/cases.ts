@@ -3,7 +3,9 @@
  */
 
 import type { LabOptions } from "./hosts.ts";
+import type { LoginLoad } from "./logins.ts";
 import type { NginxLoad } from "./nginx.ts";
+import type { RedisLoad } from "./redis.ts";
 import type { ReplayPlan } from "./replay.ts";
 import { type Workload, workloadNamed, workloads } from "./workloads.ts";
 
@@ -20,6 +22,10 @@ export interface Case {
   mayBeEarly?: boolean;
   /** nginx and a load for it instead of our own server and client; counted, not compared. */
   nginx?: NginxLoad;
+  /** Redis on both servers; calls are counted. */
+  redis?: RedisLoad;
+  /** Databases with different passwords; connections are counted. */
+  logins?: LoginLoad;
   /** What `twisted_cases.ts` made it from, by name. */
   twisted?: { base: string; twist: string };
 }

@@ -75,6 +75,13 @@ const packages: Readonly<Record<string, string>> = {
   nginx: "nginx",
   wrk: "wrk",
   h2load: "nghttp2-client",
+  "redis-server": "redis-server",
+  "redis-benchmark": "redis-tools",
+  mariadbd: "mariadb-server",
+  "mariadb-install-db": "mariadb-server",
+  mariadb: "mariadb-client",
+  psql: "postgresql",
+  setpriv: "util-linux",
   sh: "dash",
 };
 

@@ -8,10 +8,11 @@
 import type { Case } from "./cases.ts";
 import { addresses, type Lab, requirePrograms } from "./hosts.ts";
 import type { LabProcess } from "./process.ts";
-import { type LedgerText, readLedger } from "./ledger_text.ts";
+import type { LedgerText } from "./ledger_text.ts";
 import { type NginxAnswers, nginxAnswers, usualAnswers } from "./nginx_twists.ts";
-import { APPLICATION_PORT, pause, startIntercept, startTcpcopy } from "./programs.ts";
+import { APPLICATION_PORT, pause } from "./programs.ts";
 import type { CaseResult } from "./run.ts";
+import { RunningReplay } from "./running_replay.ts";
 
 /** One process, and no change of user: in a user namespace there is no other. */
 function configuration(directory: string, { http, body }: NginxAnswers): string {
@@ -168,22 +169,8 @@ export async function runNginx(
   if (answers === undefined) throw new Error(`nginx cannot have the twist "${plan.twist?.name}"`);
   const [, online] = await startNginx(lab, "online", directory, usualAnswers);
   const [targetNginx, target] = await startNginx(lab, "target", directory, answers);
-  const intercept = await startIntercept(
-    lab,
-    plan.intercept ?? "ours",
-    directory,
-    plan.interceptArgs ?? [],
-  );
-  const tcpcopy = await startTcpcopy(lab, {
-    maker: plan.tcpcopy ?? "ours",
-    directory,
-    clientAddresses: plan.clientAddresses ?? "198.19.0.x",
-    extra: plan.tcpcopyArgs ?? [],
-    waitUntilReady: true,
-  });
+  const replay = await RunningReplay.start(lab, plan, directory);
   const startMs = performance.now();
-  // What a program costs before the first packet comes is no cost of the load.
-  const cpuBefore = [tcpcopy.cpuSeconds(), intercept.cpuSeconds()];
   const packetsBefore = targetNginx.receivedPackets();
   const loader = lab.spawn("client", command, { name: command[0] });
   const { code } = await loader.ended;
@@ -202,22 +189,16 @@ export async function runNginx(
     );
   }
   const packets = targetNginx.receivedPackets() - packetsBefore;
-  const peakBytes = [tcpcopy.peakMemoryBytes(), intercept.peakMemoryBytes()];
-  const cpuSeconds = [tcpcopy.cpuSeconds(), intercept.cpuSeconds()];
-  for (const process of [tcpcopy, intercept]) {
-    if (process.status !== undefined) {
-      problems.push(`${process.name} ended: ${process.lastLines(3)}`);
-    }
-    await process.stop();
-  }
+  const peakBytes = [replay.tcpcopy.peakMemoryBytes(), replay.intercept.peakMemoryBytes()];
+  const end = await replay.stop();
   return {
     connections: onlineCount,
     share: Math.min(1, share),
     early: 0,
     seconds,
-    tcpcopyCpuSeconds: cpuSeconds[0] - cpuBefore[0],
-    interceptCpuSeconds: cpuSeconds[1] - cpuBefore[1],
-    problems,
+    tcpcopyCpuSeconds: end.cpuSeconds.tcpcopy,
+    interceptCpuSeconds: end.cpuSeconds.intercept,
+    problems: [...problems, ...end.problems],
     shareAtEnd: Math.min(1, atEnd),
     requestsPerSecond: onlineCount / loadSeconds,
     packetsPerRequest: packets / Math.max(1, targetCount),
@@ -225,6 +206,6 @@ export async function runNginx(
     interceptPeakBytes: peakBytes[1],
     loadSeconds,
     secondsToAll: share < 1 ? undefined : seconds,
-    ledger: readLedger(tcpcopy.output),
+    ledger: end.ledger,
   };
 }

@@ -19,9 +19,12 @@ import { isInside, runInside, watchParent } from "./enter.ts";
 import { Lab, type LabOptions } from "./hosts.ts";
 import { ledgerProblems, type LedgerText } from "./ledger_text.ts";
 import { type NginxLoad, runNginx } from "./nginx.ts";
+import { runLogins } from "./logins.ts";
+import { runRedis } from "./redis.ts";
 import { type ReplayResult, runReplay } from "./replay.ts";
 import { printTwistHeading, printTwistResult, type TwistFigures } from "./twist_table.ts";
 import { combinations, twistedCases } from "./twisted_cases.ts";
+import { serviceCases } from "./service_cases.ts";
 import { scaled } from "./workloads.ts";
 
 /** One line of the table; with `--json` one line of output. */
@@ -38,9 +41,16 @@ export interface CaseResult {
   interceptCpuSeconds: number;
   /** Everything that was not right, one line each; empty when all was. */
   problems: string[];
+  /** What else was measured, by name. */
+  figures?: Record<string, number>;
+  /** What tcpcopy says became of the sessions, where nothing can be compared byte by byte. */
+  ledger?: LedgerText;
   /** Only for a case with a twisted target. */
   twisted?: TwistFigures;
 }
+
+/** Also those that are no part of the matrix. */
+const allCases: ReadonlyMap<string, Case> = new Map([...cases, ...serviceCases, ...twistedCases]);
 
 const options = [
   "case",
@@ -121,11 +131,21 @@ async function runCase(made: Case, directory: string): Promise<[CaseResult, Repl
       const twisted = made.twisted && nginxTwistFigures(made.twisted, made.nginx, result);
       return [{ name: made.name, lostPackets, ...result, ...(twisted && { twisted }) }];
     }
+    const service = await runService(lab, made, directory);
+    if (service !== undefined) {
+      return [{ name: made.name, lostPackets: await lab.lostPackets() ?? 0, ...service }];
+    }
     const result = await runReplay(lab, { ...made.plan, directory });
     return [summarize(made, result, await lab.lostPackets()), result];
   } finally {
     await lab.close();
   }
+}
+
+async function runService(lab: Lab, made: Case, directory: string) {
+  if (made.redis !== undefined) return await runRedis(lab, made.plan, made.redis, directory);
+  if (made.logins !== undefined) return await runLogins(lab, made.plan, made.logins, directory);
+  return undefined;
 }
 
 function summarize(made: Case, result: ReplayResult, lost: number | undefined): CaseResult {
@@ -215,6 +235,14 @@ function printResult(result: CaseResult): void {
     result.interceptCpuSeconds.toFixed(2),
   ));
   for (const problem of result.problems) console.log(`    ${problem}`);
+  for (const [name, value] of Object.entries(result.figures ?? {})) {
+    console.log(`    ${name}: ${value.toFixed(3)}`);
+  }
+  if (result.ledger !== undefined) {
+    const { sessions, outcomes, troubles } = result.ledger;
+    const parts = Object.entries(outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+    console.log(`    ledger: ${sessions} sessions, ${[...parts, ...troubles].join(", ")}`);
+  }
 }
 
 /** Percent with one decimal, rounded down: 100 % only when it is. */
@@ -283,7 +311,7 @@ function chooseCases(values: Map<string, string>): Case[] {
   const names = values.get("case") === "all" ? [...cases.keys()] : given;
   if (names.length === 0) throw new Error("--case NAME is missing; --list shows the names");
   return names.map((name) => {
-    const made = cases.get(name) ?? twistedCases.get(name);
+    const made = allCases.get(name);
     if (made === undefined) throw new Error(`unknown case "${name}"; --list shows the names`);
     return changed(made, values);
   });
