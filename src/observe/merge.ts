@@ -1,6 +1,7 @@
 /** Adds up what several parts of one replay counted. Pure. */
 
 import { SessionCounters } from "../session/counters.ts";
+import { Delays } from "../session/delays.ts";
 import { Ledger } from "../session/ledger.ts";
 import type { ReplayFigures } from "./report.ts";
 
@@ -11,6 +12,7 @@ import type { ReplayFigures } from "./report.ts";
 export function mergeFigures(parts: readonly PlainFigures[]): ReplayFigures {
   const ledger = new Ledger();
   const counters = new SessionCounters();
+  const delays = new Delays();
   const unusable = new Map<string, number>();
   const injectErrors = new Map<string, number>();
   const whole = { captured: 0, captureDropped: 0, injected: 0 };
@@ -20,18 +22,20 @@ export function mergeFigures(parts: readonly PlainFigures[]): ReplayFigures {
     for (const key of Object.keys(counters) as (keyof SessionCounters)[]) {
       counters[key] += part.counters[key];
     }
+    delays.add(part.delays);
     whole.captured += part.captured;
     whole.captureDropped += part.captureDropped;
     whole.injected += part.injected;
     addTo(unusable, part.unusable);
     addTo(injectErrors, part.injectErrors);
   }
-  return { ...whole, ledger, counters, unusable, injectErrors };
+  return { ...whole, ledger, counters, delays, unusable, injectErrors };
 }
 
 /** Figures as they arrive from another thread. */
-export interface PlainFigures extends Omit<ReplayFigures, "ledger"> {
+export interface PlainFigures extends Omit<ReplayFigures, "ledger" | "delays"> {
   ledger: Pick<Ledger, "seen" | "ended">;
+  delays: Pick<Delays, "counts" | "maxMs">;
 }
 
 function addTo(sums: Map<string, number>, counts: ReadonlyMap<string, number>): void {

@@ -1,12 +1,15 @@
 /** The words in which the programs tell what they counted. Pure. */
 
 import type { SessionCounters } from "../session/counters.ts";
-import { type Ledger, OUTCOME_NAMES } from "../session/ledger.ts";
+import type { Delays } from "../session/delays.ts";
+import { type Ledger, OUTCOME_ADVICE, OUTCOME_NAMES } from "../session/ledger.ts";
 
 /** What tcpcopy's report is made from. */
 export interface ReplayFigures {
   ledger: Ledger;
   counters: SessionCounters;
+  /** How far released turns were behind their capture. */
+  delays: Delays;
   /** Packets the capture delivered, and those it had to drop. */
   captured: number;
   captureDropped: number;
@@ -36,8 +39,18 @@ function formatAcknowledged(counters: SessionCounters): string {
   return `${formatCount(acknowledgedBytes)} (${formatShare(acknowledgedBytes, capturedBytes)})`;
 }
 
-/** One line for the log. */
-export function summarize(figures: ReplayFigures): string {
+/** "p50 1 ms, p99 12 ms, longest 35 ms" */
+export function describeDelays(delays: Delays): string {
+  const [median, most] = [0.5, 0.99].map((share) => formatCount(delays.quantileMs(share)));
+  return `p50 ${median} ms, p99 ${most} ms, longest ${formatCount(delays.maxMs)} ms`;
+}
+
+/**
+ * One line for the log.
+ *
+ * @param recent what `delays` took since the line before
+ */
+export function summarize(figures: ReplayFigures, recent = figures.delays): string {
   const { ledger, counters } = figures;
   const parts = [
     `sessions ${formatCount(ledger.seen)} (${describeOutcomes(ledger)})`,
@@ -49,6 +62,13 @@ export function summarize(figures: ReplayFigures): string {
       formatCount(counters.retransmits)
     }`,
   ];
+  parts.push(
+    recent.total === 0
+      ? `requests ${formatCount(counters.turns)}`
+      : `requests ${formatCount(counters.turns)}, behind their capture by ${
+        describeDelays(recent)
+      }`,
+  );
   const troubles = describeTroubles(figures);
   if (troubles.length > 0) parts.push(troubles.join(", "));
   return parts.join("; ");
@@ -77,7 +97,12 @@ function describeTroubles(figures: ReplayFigures): string[] {
   add(counters.lostBytes, "bytes lost");
   add(counters.resets, "connections reset by the target");
   add(counters.reconnects, "reconnects");
-  add(counters.shortAnswers, "answers shorter than online");
+  add(counters.fruitless, "connections the target ended without an answer");
+  add(counters.repeatedTurns, "requests sent again on a fresh connection");
+  add(counters.otherLengths, "answers of another length than online");
+  add(counters.unanswered, "requests the target did not answer");
+  add(counters.unwaited, "requests sent without waiting, to catch up (--max-lag)");
+  add(counters.early, "requests sent before the answer before them was whole");
   add(counters.strayResponses, "responses of no session");
   return troubles;
 }
@@ -106,7 +131,13 @@ export function formatLedger(figures: ReplayFigures): string {
       formatCount(figures.injected)
     } sent, ${formatCount(counters.responsePackets)} responses`,
   );
+  lines.push(`requests           ${formatCount(counters.turns)}`);
+  if (counters.turns > 0) lines.push(`  behind capture   ${describeDelays(figures.delays)}`);
   for (const trouble of describeTroubles(figures)) lines.push(`  ${trouble}`);
+  ledger.ended.forEach((count, outcome) => {
+    const advice = OUTCOME_ADVICE[outcome];
+    if (count > 0 && advice !== undefined) lines.push(`${OUTCOME_NAMES[outcome]}: ${advice}`);
+  });
   return lines.join("\n");
 }
 

@@ -124,7 +124,7 @@ export class CapturedSide {
     if (isReset && this.#endSeen === CapturedEnd.Fin) this.resetAfterFin = true;
     if (this.end !== CapturedEnd.Open) return true;
     if (isReset) this.#noteReset(packet.sequence, acknowledgment);
-    else if (!this.#acceptSegment(packet, acknowledgment, receiver)) return false;
+    else if (!this.#acceptSegment(packet, acknowledgment, nowMs, receiver)) return false;
     if (this.#endSeen !== CapturedEnd.Open && this.next === this.#endSequence) {
       if (this.#endSeen === CapturedEnd.Fin) this.next = (this.next + 1) | 0;
       this.#finish(this.#endSeen, Math.max(0, seqDiff(this.#endAck, this.#turnAck)));
@@ -139,7 +139,12 @@ export class CapturedSide {
     return seqLess(this.next, this.#seenTo);
   }
 
-  #acceptSegment(packet: Packet, acknowledgment: number, receiver: SegmentReceiver): boolean {
+  #acceptSegment(
+    packet: Packet,
+    acknowledgment: number,
+    nowMs: number,
+    receiver: SegmentReceiver,
+  ): boolean {
     const length = packet.payloadLength;
     const right = (firstByte(packet) + length) | 0;
     this.#seenTo = seqMax(this.#seenTo, right);
@@ -155,7 +160,7 @@ export class CapturedSide {
         this.declareGap();
         return true;
       }
-      return this.#acceptPayload(packet, length, acknowledgment, receiver);
+      return this.#acceptPayload(packet, length, acknowledgment, nowMs, receiver);
     }
     return true;
   }
@@ -218,6 +223,7 @@ export class CapturedSide {
     packet: Packet,
     length: number,
     acknowledgment: number,
+    nowMs: number,
     receiver: SegmentReceiver,
   ): boolean {
     const left = firstByte(packet);
@@ -233,11 +239,12 @@ export class CapturedSide {
         this.declareGap();
         return true;
       }
-      return this.#keep(packet, left, length, acknowledgment, push);
+      return this.#keep(packet, left, length, acknowledgment, push, nowMs);
     }
     const known = seqDiff(this.next, left);
     this.#counters.duplicateBytes += known;
-    if (!this.#storeInOrder(packet, known, length - known, acknowledgment, push, receiver)) {
+    const rest = length - known;
+    if (!this.#storeInOrder(packet, known, rest, acknowledgment, push, nowMs, receiver)) {
       return false;
     }
     this.#drain(receiver);
@@ -250,6 +257,7 @@ export class CapturedSide {
     length: number,
     acknowledgment: number,
     push: boolean,
+    nowMs: number,
     receiver: SegmentReceiver,
   ): boolean {
     const store = this.#store;
@@ -260,6 +268,7 @@ export class CapturedSide {
       if (segment === NONE) return false;
       at += piece;
       store.flags[segment] = push && at === end ? SegmentFlag.Push : 0;
+      store.capturedAtMs[segment] = nowMs;
       this.#deliver(segment, acknowledgment, receiver);
     }
     return true;
@@ -291,6 +300,7 @@ export class CapturedSide {
     length: number,
     acknowledgment: number,
     push: boolean,
+    nowMs: number,
   ): boolean {
     const store = this.#store;
     let before = NONE;
@@ -310,6 +320,7 @@ export class CapturedSide {
       if (segment === NONE) return false;
       store.sequence[segment] = (left + at) | 0;
       store.answer[segment] = acknowledgment;
+      store.capturedAtMs[segment] = nowMs;
       at += piece;
       store.flags[segment] = push && at === length ? SegmentFlag.Push : 0;
       store.next[segment] = after;

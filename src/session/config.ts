@@ -6,7 +6,7 @@ import type { SamplingRules } from "./client_sample.ts";
 /**
  * How sessions behave; see DEFAULT_SESSION_CONFIG.
  *
- * The sampling rules, `joins` and the session time-outs may be changed while sessions are open.
+ * The sampling rules, `joins`, the session time-outs, `answerTimeoutMs` and `maxLagMs` may be changed while sessions are open.
  */
 export interface SessionConfig extends SamplingRules {
   /** Largest IP packet sent to a target, bytes. */
@@ -44,14 +44,18 @@ export interface SessionConfig extends SamplingRules {
   connectTimeoutMs: number;
   /** A missing captured segment is waited for this long. */
   gapTimeoutMs: number;
-  /** An answer shorter than the online server's counts as whole after so much silence. */
-  answerPatienceMs: number;
-  /** The same where answers have proved to be shorter. */
-  answerQuietMs: number;
-  /** How long a session whose capture ended waits for an answer that may never come. */
-  endWaitMs: number;
-  /** Reconnections in a row without an acknowledged byte. */
-  maxFruitlessReconnects: number;
+  /** An answer that has not begun is waited for this long beyond the time it took online. */
+  answerTimeoutMs: number;
+  /** A session further behind its capture stops waiting for answers; 0: none does. */
+  maxLagMs: number;
+  /** Whether connections that begin with TLS are replayed like any other. */
+  replaysTls: boolean;
+  /** Connections in a row that the target may end without having answered. */
+  maxFruitless: number;
+  /** Pause before the connection after the first such one; it doubles with each. */
+  firstBackoffMs: number;
+  /** Most connections after such ones that are opened in a second, to each target. */
+  maxRetriesPerSecond: number;
   /** For so long after its end a connection's port is avoided and its route kept. */
   recentlyClosedMs: number;
   /** Added to the clock for sequence numbers and timestamps, so that both grow across restarts. */
@@ -84,10 +88,12 @@ export const DEFAULT_SESSION_CONFIG: SessionConfig = {
   keepAliveTimeoutMs: 0,
   connectTimeoutMs: 20_000,
   gapTimeoutMs: 5_000,
-  answerPatienceMs: 1_500,
-  answerQuietMs: 50,
-  endWaitMs: 5_000,
-  maxFruitlessReconnects: 3,
+  answerTimeoutMs: 5_000,
+  maxLagMs: 30_000,
+  replaysTls: false,
+  maxFruitless: 3,
+  firstBackoffMs: 100,
+  maxRetriesPerSecond: 100,
   recentlyClosedMs: 5_000,
   clockOffsetMs: 0,
   secret: 0,

@@ -1,4 +1,7 @@
-/** What the sessions of one table count while they run. Pure; every counter only grows. */
+/**
+ * What the sessions of one table count while they run. Pure. Every counter only grows, but for
+ * `acknowledgedBytes`, which falls when a turn is repeated.
+ */
 export class SessionCounters {
   /** Captured packets handed to the table that belong to a transfer. */
   requestPackets = 0;
@@ -32,8 +35,20 @@ export class SessionCounters {
   reconnects = 0;
   /** Connections the target reset. */
   resets = 0;
-  /** Turns released because the target's answer ended, shorter than the online server's. */
-  shortAnswers = 0;
+  /** Turns released to the target. */
+  turns = 0;
+  /** Of these, those released by a silence: the answer before had another length than online. */
+  otherLengths = 0;
+  /** Those released because the target did not answer the turn before, where online did. */
+  unanswered = 0;
+  /** Those released without waiting, because the session was too far behind. */
+  unwaited = 0;
+  /** Those of which it turned out that they had come before the end of an answer. */
+  early = 0;
+  /** Turns sent again on a fresh connection: the target reset the one before without answering. */
+  repeatedTurns = 0;
+  /** Connections the target ended without having answered anything. */
+  fruitless = 0;
   /** Sessions that could not keep the client's source port. */
   movedPorts = 0;
   /** Connections that could not be opened because every source port was in use. */

@@ -250,6 +250,11 @@ export class TcpEndpoint {
     return this.#received !== null && this.#received.count > 0;
   }
 
+  /** Smoothed round-trip time, ms; -1 before it is known. */
+  get roundTripMs(): number {
+    return this.#rtt.smoothedMs;
+  }
+
   /** When `onTimer` wants to be called; Infinity when nothing is pending. */
   get deadlineMs(): number {
     return this.deadlineBefore(Infinity);

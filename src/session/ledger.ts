@@ -25,6 +25,10 @@ export const Outcome = {
   NotJoined: 7,
   /** Still open when the program was told to stop. */
   OpenAtExit: 8,
+  /** The target ended connection after connection without answering: a login it refuses? */
+  Rejected: 9,
+  /** The captured connection is encrypted (TLS); what was captured means nothing to the target. */
+  Encrypted: 10,
 } as const;
 export type Outcome = typeof Outcome[keyof typeof Outcome];
 
@@ -39,7 +43,22 @@ export const OUTCOME_NAMES = [
   "shed",
   "not joined",
   "open at exit",
+  "rejected",
+  "encrypted",
 ] as const;
+
+/** What outcomes look like that need more than a word; shown where there are such sessions. */
+export const OUTCOME_ADVICE: readonly (string | undefined)[] = OUTCOME_NAMES.map((_, outcome) => {
+  if (outcome === Outcome.Rejected) {
+    return "the target ended their connections without answering: a login it refuses (another " +
+      "password than online), a protocol it does not understand, or TLS where online has none";
+  }
+  if (outcome === Outcome.Encrypted) {
+    return "TLS cannot be replayed as it was captured, the target has other keys: copy the traffic " +
+      "behind what ends TLS, or replay it all the same with --tls-as-is";
+  }
+  return undefined;
+});
 
 /** Sessions by outcome. */
 export class Ledger {

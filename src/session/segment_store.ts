@@ -34,6 +34,8 @@ export class SegmentStore {
    * the client had read since its previous turn (meaningful with TurnStart).
    */
   answer = new Int32Array(0);
+  /** When it was captured, ms, int32. */
+  capturedAtMs = new Int32Array(0);
   /** SegmentFlag bits. */
   flags = new Uint8Array(0);
   #block = new Int32Array(0);
@@ -85,6 +87,11 @@ export class SegmentStore {
     return segment;
   }
 
+  /** One payload byte. */
+  byteAt(segment: number, at: number): number {
+    return this.pool.viewOf(this.#block[segment]).getUint8(this.#offset[segment] + at);
+  }
+
   /** Copies `length` payload bytes from `from` within the segment to `target`. */
   copyTo(segment: number, from: number, length: number, target: DataView, at: number): void {
     const memory = this.pool.viewOf(this.#block[segment]);
@@ -121,6 +128,7 @@ export class SegmentStore {
     this.sequence = grown(this.sequence, want);
     this.length = grown(this.length, want);
     this.answer = grown(this.answer, want);
+    this.capturedAtMs = grown(this.capturedAtMs, want);
     this.#block = grown(this.#block, want);
     this.#offset = grown(this.#offset, want);
     const flags = new Uint8Array(want);

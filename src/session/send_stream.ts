@@ -8,7 +8,15 @@
 import { seqDiff, seqLess, seqLessEq } from "../wire/sequence.ts";
 import { NONE, type SegmentStore } from "./segment_store.ts";
 
-/** A queue of payload waiting to be sent or acknowledged. */
+/** Most bytes kept for a repetition. */
+const MAX_KEPT_BYTES = 64 * 1024;
+
+/**
+ * A queue of payload waiting to be sent or acknowledged.
+ *
+ * One part of it, from `keepFrom` on, can be kept beyond its acknowledgement: a target that resets
+ * the connection may have acknowledged what its application never read.
+ */
 export class SendStream {
   /** First segment held, or NONE. */
   head = NONE;
@@ -17,6 +25,12 @@ export class SendStream {
   /** Sequence number behind the last byte. */
   end = 0;
   readonly #store: SegmentStore;
+  /** Segments kept, in order; they end where the stream starts. */
+  #keptHead = NONE;
+  #keptTail = NONE;
+  #keptBytes = 0;
+  #keeps = false;
+  #keepFrom = 0;
 
   constructor(store: SegmentStore) {
     this.#store = store;
@@ -61,10 +75,58 @@ export class SendStream {
       const behind = (store.sequence[this.head] + store.length[this.head]) | 0;
       if (seqLess(sequence, behind)) return;
       const next = store.next[this.head];
-      store.release(this.head);
+      if (this.#keeps && seqLessEq(this.#keepFrom, store.sequence[this.head])) {
+        this.#keep(this.head);
+      } else store.release(this.head);
       this.head = next;
     }
     this.tail = NONE;
+  }
+
+  /** From now on, what is acknowledged and does not lie before `sequence` is kept. */
+  keepFrom(sequence: number): void {
+    this.dropKept();
+    this.#keeps = true;
+    this.#keepFrom = sequence;
+  }
+
+  /** Keeps nothing any more. */
+  dropKept(): void {
+    this.#keeps = false;
+    while (this.#keptHead !== NONE) {
+      const next = this.#store.next[this.#keptHead];
+      this.#store.release(this.#keptHead);
+      this.#keptHead = next;
+    }
+    this.#keptTail = NONE;
+    this.#keptBytes = 0;
+  }
+
+  /** Whether everything from `keepFrom` on is still there. */
+  get keeps(): boolean {
+    return this.#keeps;
+  }
+
+  /** Puts what was kept in front again. The stream starts where it did at `keepFrom`. */
+  restoreKept(): void {
+    this.#keeps = false;
+    if (this.#keptHead === NONE) return;
+    this.#store.next[this.#keptTail] = this.head;
+    if (this.head === NONE) this.tail = this.#keptTail;
+    this.head = this.#keptHead;
+    this.#keptHead = NONE;
+    this.#keptTail = NONE;
+    this.#keptBytes = 0;
+  }
+
+  #keep(segment: number): void {
+    const store = this.#store;
+    this.#keptBytes += store.length[segment];
+    store.next[segment] = NONE;
+    if (this.#keptTail === NONE) this.#keptHead = segment;
+    else store.next[this.#keptTail] = segment;
+    this.#keptTail = segment;
+    if (this.#keptBytes > MAX_KEPT_BYTES) this.dropKept();
   }
 
   /** The segment that holds the byte `sequence`, searched from `from` on, or NONE. */
@@ -83,6 +145,7 @@ export class SendStream {
 
   /** Releases everything. */
   clear(): void {
+    this.dropKept();
     this.releaseTo(this.end);
   }
 }

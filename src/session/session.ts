@@ -8,22 +8,35 @@
  */
 
 import type { Packet } from "../wire/packet.ts";
-import { seqDiff, seqLess, seqLessEq } from "../wire/sequence.ts";
+import { looksEncrypted } from "../wire/tls.ts";
+import { seqDiff, seqLess } from "../wire/sequence.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import type { TcpOptions } from "../wire/tcp_options.ts";
+import { Evidence, NEVER_MS } from "./answer.ts";
 import { CapturedEnd, CapturedSide, type SegmentReceiver } from "./captured_side.ts";
 import type { SessionConfig } from "./config.ts";
+import type { Delays } from "./delays.ts";
 import { type EndpointContext, EndpointEvent, EndpointState, TcpEndpoint } from "./endpoint.ts";
 import type { HandshakeOptions } from "./handshake.ts";
 import { Outcome } from "./ledger.ts";
-import type { Patience } from "./patience.ts";
+import type { Rhythm } from "./rhythm.ts";
 import { NONE, SegmentFlag } from "./segment_store.ts";
+import { TurnGate } from "./turn_gate.ts";
 
 /** What a session needs from the table it lives in. */
 export interface SessionHost {
   readonly config: SessionConfig;
   readonly context: EndpointContext;
-  readonly patience: Patience;
+  /** How far released turns were behind their capture. */
+  readonly delays: Delays;
+  /** What is known of how a transfer's target answers. */
+  rhythmOf(transfer: number): Rhythm;
+  /** Whether connections of a transfer are expected to begin with TLS. */
+  expectsTls(transfer: number): boolean;
+  /** A session begins, or does not, with TLS. */
+  noteBeginning(session: Session, isEncrypted: boolean): void;
+  /** When a connection may be opened again after one that came to nothing, at the earliest. */
+  retryAtMs(session: Session, wantedMs: number): number;
   /** Whether the targets' answers can reach us: some intercept is connected. */
   readonly wayBackWorks: boolean;
   /** Gives the session a free source address and port and announces its route. */
@@ -38,7 +51,6 @@ export interface SessionHost {
 
 /** Answers of this size may be nothing but the online server's FIN. */
 const FIN_ONLY = 1;
-
 export class Session implements SegmentReceiver {
   readonly captured: CapturedSide;
   readonly endpoint: TcpEndpoint;
@@ -65,21 +77,24 @@ export class Session implements SegmentReceiver {
   #joinAck = 0;
   /** The first segment of the turn that waits for its answer, or NONE. */
   #pendingTurn = NONE;
-  /** Where the turn released last begins. */
-  #turnStart = 0;
-  #turnReleased = false;
-  /** Where in the target's sequence space the answer to the last turn begins. */
-  #answerBase = 0;
-  /** Behind the answers that turns have waited for so far, in the same space. */
-  #usedTo = 0;
+  /** Decides when that turn may go. */
+  readonly #gate: TurnGate;
+  /** Whether the next turn was sent before, on another connection; and the turn released last. */
+  #repeats = false;
+  #isRepetition = false;
   #opened = false;
-  #fruitlessReconnects = 0;
-  #acknowledgedSinceOpen = false;
+  #fruitless = 0;
+  /** Not connected again before this time. */
+  #retryAtMs = 0;
+  /** Whether the client's ending was passed on without the answer before it. */
+  #endsUnanswered = false;
+  #isJoined = false;
+  #isEncrypted = false;
+  #hasBegun = false;
   #lostBytes = 0;
   /** When the connection was opened, or the way back worked again. */
   #openedAtMs = 0;
   #connectWanted = false;
-  #servedAtMs = 0;
 
   constructor(
     host: SessionHost,
@@ -101,6 +116,7 @@ export class Session implements SegmentReceiver {
     this.initialSequence = initialSequence;
     this.captured = new CapturedSide(host.context.store, host.context.counters, pieceBytes);
     this.endpoint = new TcpEndpoint(host.context, options);
+    this.#gate = new TurnGate(this.endpoint, host.rhythmOf(transfer), host.context.counters);
   }
 
   /** Whether there is a connection to the target, or one in the making. */
@@ -111,7 +127,7 @@ export class Session implements SegmentReceiver {
   /** Whether the client's connection was still open when it was heard last. */
   get clientMayGoOn(): boolean {
     const { end } = this.captured;
-    if (this.joining) return false;
+    if (this.joining || this.#isEncrypted) return false;
     return end === CapturedEnd.Open || end === CapturedEnd.Gap;
   }
 
@@ -125,13 +141,15 @@ export class Session implements SegmentReceiver {
   /** Begins with the client's SYN, which may carry the first bytes (RFC 7413). */
   beginWithSyn(packet: Packet, nowMs: number): void {
     this.captured.startAfterSyn(packet.sequence, nowMs);
-    this.#connectWanted = true;
+    // Where TLS is expected the first bytes are looked at before the target hears of the client.
+    this.#connectWanted = !this.#host.expectsTls(this.transfer);
     if (packet.payloadLength > 0) this.onCaptured(packet, nowMs);
   }
 
   /** Begins in mid-stream, with a packet that may lie in the middle of a request. */
   beginJoining(packet: Packet, nowMs: number): void {
     this.joining = true;
+    this.#isJoined = true;
     this.captured.heardAtMs = nowMs;
     this.#joinNext = (packet.sequence + packet.payloadLength) | 0;
     this.#joinAck = packet.acknowledgment;
@@ -139,6 +157,7 @@ export class Session implements SegmentReceiver {
 
   /** Begins in mid-stream, with a packet known to begin a request. */
   beginAtTurn(packet: Packet, nowMs: number): void {
+    this.#isJoined = true;
     this.#host.context.counters.joined++;
     this.captured.startAt(packet.sequence, packet.acknowledgment, nowMs);
     this.#connectWanted = true;
@@ -181,6 +200,7 @@ export class Session implements SegmentReceiver {
   append(segment: number): void {
     const store = this.#host.context.store;
     const stream = this.endpoint.stream;
+    if (!this.#hasBegun) this.#lookAtBeginning(segment);
     stream.push(segment);
     if (this.#pendingTurn !== NONE) return;
     if ((store.flags[segment] & SegmentFlag.TurnStart) !== 0) this.#pendingTurn = segment;
@@ -192,6 +212,19 @@ export class Session implements SegmentReceiver {
       this.#lose(store.length[segment]);
       stream.clear();
     }
+  }
+
+  #lookAtBeginning(segment: number): void {
+    this.#hasBegun = true;
+    if (this.#host.config.replaysTls) return;
+    const { store } = this.#host.context;
+    this.#isEncrypted = looksEncrypted(
+      store.length[segment],
+      (at) => store.byteAt(segment, at),
+      !this.#isJoined,
+    );
+    this.#host.noteBeginning(this, this.#isEncrypted);
+    if (!this.connected) this.#connectWanted = true;
   }
 
   /** The four-tuple belongs to a new connection. */
@@ -212,18 +245,15 @@ export class Session implements SegmentReceiver {
   // ---------------------------------------------------------------------- the target's segments
 
   onResponse(packet: Packet, options: TcpOptions, nowMs: number): void {
-    const endpoint = this.endpoint;
-    endpoint.onSegment(packet, options, nowMs);
-    if (this.#turnReleased && seqLessEq(packet.acknowledgment, this.#turnStart)) {
-      // Sent before the target had seen the turn: the end of an earlier answer.
-      const right = (packet.sequence + packet.payloadLength) | 0;
-      if (seqLess(this.#answerBase, right)) this.#answerBase = right;
-    }
+    const turn = this.#pendingTurn;
+    const wantedAtMs = turn === NONE ? nowMs : this.#host.context.store.capturedAtMs[turn];
+    this.#gate.onSegment(packet, options, wantedAtMs, nowMs);
   }
 
   /** The tunnel works again. */
   kick(nowMs: number): void {
     this.#openedAtMs = nowMs;
+    this.#gate.kick(nowMs);
     this.endpoint.kick(nowMs);
   }
 
@@ -244,27 +274,23 @@ export class Session implements SegmentReceiver {
       if (this.#host.wayBackWorks) {
         deadline = Math.min(deadline, this.#openedAtMs + config.connectTimeoutMs);
       }
-    } else if (endpoint.state === EndpointState.Established) {
-      const ending = captured.end !== CapturedEnd.Open && !endpoint.finSent;
-      if (this.#pendingTurn !== NONE || ending) {
-        // Each of these moments is waited for once; what it did not decide, an event will.
-        const sinceMs = this.#silentSinceMs;
-        const quietAtMs = sinceMs + this.#host.patience.quietMs;
-        const endAtMs = sinceMs + config.endWaitMs;
-        if (quietAtMs > this.#servedAtMs) deadline = Math.min(deadline, quietAtMs);
-        else if (endAtMs > this.#servedAtMs) deadline = Math.min(deadline, endAtMs);
-      }
+    } else if (endpoint.state === EndpointState.Closed && endpoint.stream.bytes > 0) {
+      deadline = Math.min(deadline, this.#retryAtMs);
     }
-    return deadline;
+    return Math.min(deadline, this.#gate.lookAtMs);
   }
 
   /** Does what is due: time-outs, reconnection, releasing turns, sending. */
   serve(nowMs: number): void {
-    this.#servedAtMs = nowMs;
+    this.#gate.lookAtMs = NEVER_MS;
     if (this.joining) {
       if (nowMs - this.captured.heardAtMs >= this.#host.config.sessionTimeoutMs) {
         this.#end(Outcome.NotJoined, nowMs);
       }
+      return;
+    }
+    if (this.#isEncrypted) {
+      this.abort(Outcome.Encrypted, nowMs);
       return;
     }
     const { captured, endpoint } = this;
@@ -280,7 +306,7 @@ export class Session implements SegmentReceiver {
     if (endpoint.state === EndpointState.Established) {
       if (this.#hasClosedEarly()) {
         endpoint.abandon(nowMs);
-        this.#resume(nowMs);
+        this.#resume(false, nowMs);
         if (this.ended || !this.connected) return;
       } else {
         this.#releaseTurns(nowMs);
@@ -288,7 +314,7 @@ export class Session implements SegmentReceiver {
           if (!this.#serveEnd(nowMs)) return;
         }
       }
-      endpoint.quickAck = this.#answerIsDue();
+      endpoint.quickAck = this.#answerIsDue(nowMs);
     }
     endpoint.output(nowMs);
     if (endpoint.finAcknowledged && endpoint.peerFin) this.#complete(nowMs);
@@ -307,23 +333,18 @@ export class Session implements SegmentReceiver {
     const { endpoint } = this;
     const events = endpoint.events;
     endpoint.events = 0;
-    if (events & EndpointEvent.Established) {
-      this.#answerBase = (endpoint.irs + 1) | 0;
-      this.#usedTo = this.#answerBase;
-    }
-    if (events & EndpointEvent.Acknowledged) this.#acknowledgedSinceOpen = true;
+    if (events & EndpointEvent.Established) this.#opened = true;
     if (events & EndpointEvent.Refused) {
       this.#end(this.#opened ? Outcome.ResetByTarget : Outcome.Refused, nowMs);
       return false;
     }
-    if (events & EndpointEvent.Established) this.#opened = true;
     if (events & EndpointEvent.Reset) {
       this.#host.context.counters.resets++;
       if (endpoint.finSent && endpoint.stream.bytes === 0) {
         this.#complete(nowMs);
         return false;
       }
-      this.#resume(nowMs);
+      this.#resume(true, nowMs);
     }
     return !this.ended;
   }
@@ -336,6 +357,7 @@ export class Session implements SegmentReceiver {
       return !this.ended;
     }
     if (this.endpoint.stream.bytes > 0) {
+      if (nowMs < this.#retryAtMs) return false;
       this.#connect(nowMs);
       return !this.ended;
     }
@@ -353,39 +375,75 @@ export class Session implements SegmentReceiver {
     }
     endpoint.stream.startAt((this.#host.initialSequence(this, nowMs) + 1) | 0);
     if (this.#opened && this.#pendingTurn !== NONE) {
-      // Nothing on the fresh connection answers what went before.
-      this.#host.context.store.answer[this.#pendingTurn] = 0;
+      // Nothing on the fresh connection answers what went before; but who spoke first will again.
+      this.#host.context.store.answer[this.#pendingTurn] = this.#gate.greetingBytes;
     }
     this.#openedAtMs = nowMs;
-    this.#acknowledgedSinceOpen = false;
-    this.#turnReleased = false;
+    this.#retryAtMs = 0;
+    this.#gate.open(nowMs);
     endpoint.open(nowMs);
   }
 
-  /** After the connection is gone: keeps what can be sent whole over a fresh one. */
-  #resume(nowMs: number): void {
-    const { stream } = this.endpoint;
-    const { store } = this.#host.context;
+  /**
+   * After the connection is gone: keeps what can be sent whole over a fresh one.
+   *
+   * @param wasReset a target that closes while a request arrives resets what its application never
+   * read. So, as HTTP clients do (RFC 9110 section 9.2.2), a request to which not a byte of an answer
+   * came, on a connection that had served others, is sent again, once.
+   */
+  #resume(wasReset: boolean, nowMs: number): void {
+    const { endpoint } = this;
+    const { stream } = endpoint;
+    const { store, counters } = this.#host.context;
     this.#host.disconnect(this, nowMs);
+    const { hasReleased, turnStart, answeredHere, isAnswered } = this.#gate;
+    const mayRepeat = wasReset && stream.keeps && !this.#isRepetition && hasReleased &&
+      answeredHere > 0 && !isAnswered;
+    let from = endpoint.sndUna;
+    if (mayRepeat && seqLess(turnStart, from)) {
+      const acknowledgedTo = seqLess(from, stream.end) ? from : stream.end;
+      stream.restoreKept();
+      counters.acknowledgedBytes -= seqDiff(acknowledgedTo, turnStart);
+      from = turnStart;
+    }
+    stream.dropKept();
     let first = stream.head;
     while (
       first !== NONE && ((store.flags[first] & SegmentFlag.TurnStart) === 0 ||
-        seqLess(store.sequence[first], this.endpoint.sndUna))
+        seqLess(store.sequence[first], from))
     ) first = store.next[first];
     const resumeAt = first === NONE ? stream.end : store.sequence[first];
-    const lost = seqDiff(resumeAt, this.endpoint.sndUna);
+    const lost = seqDiff(resumeAt, from);
     if (lost > 0) this.#lose(lost);
     stream.releaseTo(resumeAt);
+    this.#repeats = hasReleased && first !== NONE && resumeAt === turnStart;
+    if (this.#repeats) counters.repeatedTurns++;
     this.#pendingTurn = first;
-    this.#fruitlessReconnects = this.#acknowledgedSinceOpen ? 0 : this.#fruitlessReconnects + 1;
-    if (this.#fruitlessReconnects > this.#host.config.maxFruitlessReconnects) {
-      this.#end(Outcome.ResetByTarget, nowMs);
+    this.#noteConnectionEnd(nowMs);
+    if (this.#fruitless > this.#host.config.maxFruitless) {
+      this.#end(this.#opened ? Outcome.Rejected : Outcome.ResetByTarget, nowMs);
       return;
     }
-    if (first !== NONE) {
-      this.#host.context.counters.reconnects++;
-      this.#connect(nowMs);
+    if (first === NONE) return;
+    counters.reconnects++;
+    if (this.#retryAtMs <= nowMs) this.#connect(nowMs);
+  }
+
+  /** Takes stock of the connection that is over, and pauses after one that came to nothing. */
+  #noteConnectionEnd(nowMs: number): void {
+    const { config, context } = this.#host;
+    const turn = this.#pendingTurn;
+    const expected = turn === NONE ? this.captured.answerRead : context.store.answer[turn];
+    if (this.#gate.close(expected)) {
+      this.#fruitless = 0;
+      this.#retryAtMs = 0;
+      return;
     }
+    context.counters.fruitless++;
+    const backoffMs = config.firstBackoffMs << this.#fruitless++;
+    // Sessions that failed together come back at different times.
+    const jitterMs = (this.slot * 7919) % (backoffMs >> 1);
+    this.#retryAtMs = this.#host.retryAtMs(this, nowMs + backoffMs + jitterMs);
   }
 
   #lose(bytes: number): void {
@@ -398,7 +456,7 @@ export class Session implements SegmentReceiver {
     const { sessionTimeoutMs, keepAliveTimeoutMs } = this.#host.config;
     const rests = this.endpoint.state === EndpointState.Established &&
       this.endpoint.stream.bytes === 0 && this.captured.end === CapturedEnd.Open &&
-      !this.#answerIsDue();
+      (this.captured.answerRead === 0 || this.#gate.got > 0);
     return rests ? Math.max(sessionTimeoutMs, keepAliveTimeoutMs) : sessionTimeoutMs;
   }
 
@@ -431,82 +489,50 @@ export class Session implements SegmentReceiver {
     const turn = this.#pendingTurn;
     if (!endpoint.peerFin || turn === NONE || !endpoint.allAcknowledged) return false;
     const expected = this.#host.context.store.answer[turn];
-    return expected === 0 || seqDiff(endpoint.rcvNxt, this.#answerBase) !== expected;
+    return expected === 0 || this.#gate.got !== expected;
   }
 
   #releaseTurns(nowMs: number): void {
-    const { endpoint } = this;
-    const { store } = this.#host.context;
+    const { config, context } = this.#host;
+    const { store } = context;
+    // When the way back works again the session is served.
+    if (!this.#host.wayBackWorks && config.waitForAnswers) return;
     while (this.#pendingTurn !== NONE) {
       const turn = this.#pendingTurn;
-      const expected = store.answer[turn];
-      if (!this.#isAnswered(expected, nowMs)) return;
-      this.#usedTo = (this.#usedTo + expected) | 0;
-      if (seqLess(endpoint.rcvNxt, this.#usedTo)) this.#usedTo = endpoint.rcvNxt;
-      let next = store.next[turn];
-      while (next !== NONE && (store.flags[next] & SegmentFlag.TurnStart) === 0) {
-        next = store.next[next];
-      }
-      this.#pendingTurn = next;
-      this.#turnStart = store.sequence[turn];
-      this.#turnReleased = true;
-      if (seqLess(this.#answerBase, endpoint.rcvNxt)) this.#answerBase = endpoint.rcvNxt;
-      endpoint.releaseTo = next === NONE ? endpoint.stream.end : store.sequence[next];
+      const capturedAtMs = store.capturedAtMs[turn];
+      const evidence = this.#gate.decide(store.answer[turn], capturedAtMs, config, nowMs);
+      if (evidence === Evidence.None) return;
+      this.#release(turn, evidence, capturedAtMs, nowMs);
     }
   }
 
-  /**
-   * Whether the target has answered as much as the client had read since its last turn.
-   *
-   * Usually those are answers to the last turn. A client that does not wait for all of its answers
-   * reads some to earlier turns, and what had come before the last turn counts too. The lengths tell
-   * the two apart; an answer longer than the online server's must not pass for the next one.
-   */
-  #isAnswered(expected: number, nowMs: number): boolean {
-    const { config } = this.#host;
-    const { endpoint } = this;
-    if (expected <= 0 || !config.waitForAnswers) return true;
-    const got = seqDiff(endpoint.rcvNxt, this.#answerBase);
-    const unused = seqDiff(endpoint.rcvNxt, this.#usedTo);
-    if (got === expected) {
-      this.#host.patience.noteTurn(false);
-      return true;
+  /** Lets a turn go, and everything that belongs to it. */
+  #release(turn: number, evidence: Evidence, capturedAtMs: number, nowMs: number): void {
+    const { stream } = this.endpoint;
+    const { store } = this.#host.context;
+    const turnStart = store.sequence[turn];
+    this.#host.delays.note(
+      this.#gate.release(evidence, store.answer[turn], turnStart, capturedAtMs, nowMs),
+    );
+    let next = store.next[turn];
+    while (next !== NONE && (store.flags[next] & SegmentFlag.TurnStart) === 0) {
+      next = store.next[next];
     }
-    if (endpoint.answerHasHole) return false;
-    // An answer that does not end with a push is probably still on its way.
-    const isWhole = endpoint.answerPushed;
-    const silenceMs = this.#silenceMs(nowMs);
-    const isQuiet = silenceMs >= (isWhole ? this.#host.patience.quietMs : config.endWaitMs);
-    if (got > expected) return isWhole || endpoint.peerFin || isQuiet;
-    if (unused >= expected && isWhole && (got > 0 || silenceMs >= config.endWaitMs)) return true;
-    if (got <= 0 || !isQuiet || !endpoint.allAcknowledged) return false;
-    if (endpoint.peerFin) return false; // it will not answer here any more
-    this.#host.patience.noteTurn(true);
-    this.#host.context.counters.shortAnswers++;
-    return true;
-  }
-
-  /** When the target was heard last, or could have been for the first time. */
-  get #silentSinceMs(): number {
-    const { endpoint } = this;
-    return Math.max(endpoint.answeredAtMs, endpoint.progressAtMs, this.#openedAtMs);
-  }
-
-  /** For how long the target has said nothing new; none while its answers cannot reach us. */
-  #silenceMs(nowMs: number): number {
-    return this.#host.wayBackWorks ? nowMs - this.#silentSinceMs : 0;
+    this.#pendingTurn = next;
+    this.#isRepetition = this.#repeats;
+    this.#repeats = false;
+    stream.keepFrom(turnStart);
+    this.endpoint.releaseTo = next === NONE ? stream.end : store.sequence[next];
   }
 
   /** Whether more of an answer is expected that the target may hold back for want of an ACK. */
-  #answerIsDue(): boolean {
-    const { endpoint, captured } = this;
-    const { store } = this.#host.context;
-    const expected = this.#pendingTurn !== NONE
-      ? store.answer[this.#pendingTurn]
-      : captured.end !== CapturedEnd.Open
-      ? captured.endAnswer
-      : captured.answerRead;
-    return seqDiff(endpoint.rcvNxt, this.#answerBase) < expected;
+  #answerIsDue(nowMs: number): boolean {
+    const { captured } = this;
+    if (this.#pendingTurn !== NONE) {
+      return this.#gate.got !== this.#host.context.store.answer[this.#pendingTurn];
+    }
+    if (captured.end !== CapturedEnd.Open) return this.#gate.got !== captured.endAnswer;
+    return this.#gate.mayGoOn(captured.answerRead, nowMs);
   }
 
   /** Passes the captured ending on. Returns false when the session has ended. */
@@ -534,21 +560,27 @@ export class Session implements SegmentReceiver {
 
   /** Whether the target has answered what the client had read when it ended the connection. */
   #mayEnd(nowMs: number): boolean {
-    const { captured, endpoint } = this;
-    const { config } = this.#host;
-    if (endpoint.peerFin) return true;
+    const { captured } = this;
+    const { config, context, wayBackWorks } = this.#host;
+    const gate = this.#gate;
+    if (this.endpoint.peerFin) return true;
+    if (!wayBackWorks && config.waitForAnswers) return false;
     const stopped = captured.end === CapturedEnd.Stopped;
     // The answer to the last request may not have been captured any more: it is still waited for.
-    const expected = stopped && this.#turnReleased
+    const expected = stopped && gate.hasReleased
       ? Math.max(1, captured.endAnswer)
       : captured.endAnswer;
-    if (this.#isAnswered(expected, nowMs)) return true;
-    if (seqDiff(endpoint.rcvNxt, this.#answerBase) > 0) return false;
-    const silenceMs = this.#silenceMs(nowMs);
-    if (captured.end === CapturedEnd.Fin) {
-      return expected <= FIN_ONLY && silenceMs >= this.#host.patience.quietMs;
+    const evidence = gate.decide(expected, captured.heardAtMs, config, nowMs);
+    if (evidence === Evidence.Absent && !this.#endsUnanswered) {
+      this.#endsUnanswered = true;
+      if (expected > FIN_ONLY) context.counters.unanswered++;
     }
-    return silenceMs >= config.endWaitMs;
+    if (evidence !== Evidence.None) return true;
+    if (captured.end !== CapturedEnd.Fin || expected > FIN_ONLY) return false;
+    // The client had read nothing but the online server's FIN, which may come later here.
+    const endAtMs = gate.silentSinceMs + gate.absenceFloorMs;
+    gate.lookAt(endAtMs, nowMs);
+    return nowMs >= endAtMs;
   }
 
   #complete(nowMs: number): void {

@@ -14,12 +14,13 @@ import { BlockPool } from "./block_pool.ts";
 import { ClientSample } from "./client_sample.ts";
 import { ClosedQueue } from "./closed_queue.ts";
 import type { SessionConfig } from "./config.ts";
+import { Delays } from "./delays.ts";
 import { SessionCounters } from "./counters.ts";
 import type { EndpointContext } from "./endpoint.ts";
 import { FlowTable, flowWord } from "./flow_table.ts";
 import type { HandshakeOptions } from "./handshake.ts";
 import { Ledger, Outcome } from "./ledger.ts";
-import { Patience } from "./patience.ts";
+import { Rhythm } from "./rhythm.ts";
 import { SegmentStore } from "./segment_store.ts";
 import { SegmentWriter } from "./segment_writer.ts";
 import { Session, type SessionHost } from "./session.ts";
@@ -56,7 +57,9 @@ export class SessionTable implements SessionHost {
   readonly counters = new SessionCounters();
   readonly ledger = new Ledger();
   readonly context: EndpointContext;
-  readonly patience: Patience;
+  readonly delays = new Delays();
+  /** Called for the first connection to a transfer's port that turns out to be encrypted. */
+  onEncrypted: (transfer: number) => void = () => {};
   /** Set by the owner as the tunnel comes and goes. */
   wayBackWorks = true;
   /** Set by the owner while memory or CPU are short: no new session begins. */
@@ -96,6 +99,13 @@ export class SessionTable implements SessionHost {
   /** When each session's timer fires, Infinity when it is not set. */
   readonly #timerAtMs: number[] = [];
   #open = 0;
+  /** How the target of each transfer answers. */
+  readonly #rhythms: Rhythm[];
+  /** Whether the connection seen last of each transfer began with TLS. */
+  readonly #isTls: (boolean | undefined)[] = [];
+  readonly #hadTls = new Set<number>();
+  /** When each target may be retried next. */
+  readonly #retryAtMs: number[];
 
   constructor(
     config: SessionConfig,
@@ -105,8 +115,9 @@ export class SessionTable implements SessionHost {
     routes: RouteAnnouncer,
   ) {
     this.config = config;
-    this.patience = new Patience(config.answerPatienceMs, config.answerQuietMs);
     this.#transfers = transfers;
+    this.#rhythms = transfers.transfers.map(() => new Rhythm());
+    this.#retryAtMs = transfers.transfers.map(() => 0);
     this.#timers = timers;
     this.#routes = routes;
     this.#pool = new BlockPool(config.maxPayloadBytes, config.mtuBytes - HEADERS_BYTES);
@@ -476,6 +487,29 @@ export class SessionTable implements SessionHost {
     if (this.#replayFlows.get(localAddress, word) !== session.slot) return;
     this.#replayFlows.set(localAddress, word, RECENTLY_CLOSED);
     this.#closed.push(localAddress, word, nowMs);
+  }
+
+  rhythmOf(transfer: number): Rhythm {
+    return this.#rhythms[transfer];
+  }
+
+  expectsTls(transfer: number): boolean {
+    return this.#isTls[transfer] === true;
+  }
+
+  noteBeginning({ transfer }: Session, isEncrypted: boolean): void {
+    const isNews = isEncrypted && !this.#hadTls.has(transfer);
+    this.#isTls[transfer] = isEncrypted;
+    if (!isNews) return;
+    this.#hadTls.add(transfer);
+    this.onEncrypted(transfer);
+  }
+
+  retryAtMs({ transfer }: Session, wantedMs: number): number {
+    const target = this.#transfers.targetOf[transfer];
+    const atMs = Math.max(wantedMs, this.#retryAtMs[target]);
+    this.#retryAtMs[target] = atMs + 1000 / this.config.maxRetriesPerSecond;
+    return Math.ceil(atMs);
   }
 
   initialSequence(session: Session, nowMs: number): number {

@@ -73,12 +73,11 @@ async function start(
     reloadable: RELOADABLE_KEYS,
     interpret: interpretOptions,
     apply: (next) => {
-      const { sampling, sessionTimeoutMs, keepAliveTimeoutMs, maxMemoryBytes } = next;
-      current = { ...current, sampling, sessionTimeoutMs, keepAliveTimeoutMs, maxMemoryBytes };
-      watch?.reconfigure(
-        limitsOf(current, workers),
-        { ...sampling, sessionTimeoutMs, keepAliveTimeoutMs },
-      );
+      const { sampling, maxMemoryBytes } = next;
+      const { sessionTimeoutMs, keepAliveTimeoutMs, answerTimeoutMs, maxLagMs } = next;
+      const times = { sessionTimeoutMs, keepAliveTimeoutMs, answerTimeoutMs, maxLagMs };
+      current = { ...current, sampling, ...times, maxMemoryBytes };
+      watch?.reconfigure(limitsOf(current, workers), { ...sampling, ...times });
     },
   });
   try {
@@ -127,6 +126,9 @@ function makeParts(
     clientAddresses: options.clientAddresses,
     sessionTimeoutMs: options.sessionTimeoutMs,
     keepAliveTimeoutMs: options.keepAliveTimeoutMs,
+    answerTimeoutMs: options.answerTimeoutMs,
+    maxLagMs: options.maxLagMs,
+    replaysTls: options.replaysTls,
     clockOffsetMs: Date.now() | 0,
     secret: crypto.getRandomValues(new Int32Array(1))[0],
   };

@@ -60,6 +60,10 @@ export interface TcpcopyOptions {
   live: LiveCapture | undefined;
   sessionTimeoutMs: number;
   keepAliveTimeoutMs: number;
+  answerTimeoutMs: number;
+  /** 0: sessions wait for answers however far they are behind. */
+  maxLagMs: number;
+  replaysTls: boolean;
   maxMemoryBytes: number;
   /** Threads the connections are shared among; 1: all in the main thread. */
   workers: number;
@@ -94,6 +98,24 @@ const replayed = object("What is replayed", {
   ),
   noWait: option("-W", "--no-wait", {
     description: message`Send requests without waiting for the answers their clients had read.`,
+  }),
+  answerTimeout: withDefault(
+    option("--answer-timeout", integer({ min: 1, max: 3600, metavar: "SECONDS" }), {
+      description:
+        message`Wait so long for an answer that does not begin, beyond the time the online server took; then the next request goes. Less where the target is known to leave requests unanswered.`,
+    }),
+    5,
+  ),
+  maxLag: withDefault(
+    option("--max-lag", integer({ min: 0, max: 86400, metavar: "SECONDS" }), {
+      description:
+        message`A session further behind its capture sends its requests without waiting for answers until it has caught up; 0: it waits however long that takes.`,
+    }),
+    30,
+  ),
+  tlsAsIs: option("--tls-as-is", {
+    description:
+      message`Replay connections that begin with TLS, too: the target will not understand them. Without it they are left out and counted as encrypted.`,
   }),
 });
 
@@ -211,7 +233,7 @@ export type GivenTcpcopyOptions = InferValue<typeof parser>;
 /** Keys of the options that may change while tcpcopy runs. */
 export const RELOADABLE_KEYS: readonly string[] = [
   ...SAMPLING_KEYS,
-  ...["session-timeout", "keepalive-timeout", "max-memory"],
+  ...["session-timeout", "keepalive-timeout", "answer-timeout", "max-lag", "max-memory"],
 ];
 
 /**
@@ -285,6 +307,9 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
     live: isOffline ? undefined : input.live,
     sessionTimeoutMs: timeoutS * 1000,
     keepAliveTimeoutMs: (given.keepAlive ?? 0) * 1000,
+    answerTimeoutMs: given.answerTimeout * 1000,
+    maxLagMs: given.maxLag * 1000,
+    replaysTls: given.tlsAsIs,
     maxMemoryBytes: given.memory * (1 << 20),
     workers,
     mtuBytes: given.mtu,

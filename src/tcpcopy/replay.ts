@@ -49,6 +49,8 @@ export interface Reconfiguration extends SamplingRules {
   joins: boolean;
   sessionTimeoutMs: number;
   keepAliveTimeoutMs: number;
+  answerTimeoutMs: number;
+  maxLagMs: number;
   /** How much captured payload may wait in this replay, bytes. */
   maxPayloadBytes: number;
 }
@@ -121,6 +123,14 @@ export class Replay {
       this.#tunnels,
     );
     this.table.wayBackWorks = false;
+    this.table.onEncrypted = (transfer) => {
+      const { onlinePort } = options.transfers[transfer];
+      this.log.warn(
+        `port ${onlinePort}: clients speak TLS, which cannot be replayed as it was captured (the ` +
+          "target has other keys); such connections are left out and counted as encrypted. Copy " +
+          "the traffic behind what ends TLS, or replay it all the same with --tls-as-is",
+      );
+    };
     const fire = (slot: number) => this.table.onTimer(slot);
     this.loop.addTimerSource({
       nextDeadlineMs: () => this.#wheel.nextDeadlineMs(),
@@ -189,6 +199,7 @@ export class Replay {
     return {
       ledger: this.table.ledger,
       counters: this.table.counters,
+      delays: this.table.delays,
       captured: this.#captured,
       captureDropped: this.captureDropped(),
       unusable,

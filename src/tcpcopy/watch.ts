@@ -3,6 +3,7 @@
 import type { Logger } from "@logtape/logtape";
 import { mergeFigures } from "../observe/merge.ts";
 import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
+import { Delays } from "../session/delays.ts";
 import { Outcome } from "../session/ledger.ts";
 import { MemoryGuard } from "./memory_guard.ts";
 import type { Part, PartStatus } from "./part.ts";
@@ -24,6 +25,8 @@ export class Watch implements Disposable {
   /** Resolves when the replay is to end because the last intercept is gone. */
   readonly lonely: Promise<void>;
   #isLonely = false;
+  /** As of the line of the log before. */
+  #loggedDelays = new Delays();
   readonly #log: Logger;
   readonly #logsLedger: boolean;
   #limits: MemoryLimits;
@@ -43,7 +46,7 @@ export class Watch implements Disposable {
     this.#limits = limits;
     this.#guard = new MemoryGuard(limits.maxMemoryBytes);
     this.#timers = [
-      setInterval(() => log.info(summarize(this.figures())), REPORT_EVERY_MS),
+      setInterval(() => this.#logFigures(), REPORT_EVERY_MS),
       setInterval(() => this.#watchMemory(), WATCH_MEMORY_EVERY_MS),
     ];
   }
@@ -83,6 +86,12 @@ export class Watch implements Disposable {
 
   [Symbol.dispose](): void {
     for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  #logFigures(): void {
+    const figures = this.figures();
+    this.#log.info(summarize(figures, figures.delays.since(this.#loggedDelays)));
+    this.#loggedDelays = figures.delays;
   }
 
   #watchMemory(): void {

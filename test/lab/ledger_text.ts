@@ -7,7 +7,7 @@ export interface LedgerText {
   sessions: number;
   /** Sessions by outcome, as the ledger names it. */
   outcomes: Record<string, number>;
-  /** The lines after the packets: what was unusual. */
+  /** The lines after the requests: how far they were behind, and what was unusual. */
   troubles: string[];
 }
 
@@ -17,11 +17,11 @@ export function readLedger(output: string): LedgerText | undefined {
   const first = lines.findLastIndex((line) => /^sessions {2,}[\d,]+$/.test(line));
   if (first < 0) return undefined;
   const ledger: LedgerText = { sessions: numberAtEnd(lines[first]), outcomes: {}, troubles: [] };
-  let isAfterPackets = false;
+  let isAfterRequests = false;
   for (const line of lines.slice(first + 1)) {
-    if (/^(bytes|packets) /.test(line)) isAfterPackets = line.startsWith("packets");
+    if (/^(bytes|packets|requests) /.test(line)) isAfterRequests = line.startsWith("requests");
     else if (!line.startsWith("  ")) break;
-    else if (isAfterPackets) ledger.troubles.push(line.trim());
+    else if (isAfterRequests) ledger.troubles.push(line.trim());
     else if (!line.startsWith("  (")) {
       const [, name, count] = /^ {2}(.*?) +([\d,]+)$/.exec(line) ?? [];
       if (name !== undefined) ledger.outcomes[name] = numberAtEnd(count);

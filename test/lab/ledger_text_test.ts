@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { formatLedger } from "../../src/observe/report.ts";
 import { SessionCounters } from "../../src/session/counters.ts";
+import { Delays } from "../../src/session/delays.ts";
 import { Ledger, Outcome } from "../../src/session/ledger.ts";
 import { ledgerProblems, readLedger } from "./ledger_text.ts";
 
@@ -10,6 +11,7 @@ function printed(book: (ledger: Ledger) => void, counters = new SessionCounters(
   const ledger = new Ledger();
   book(ledger);
   const ledgerText = formatLedger({
+    delays: new Delays(),
     ledger,
     counters,
     captured: 12_345,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mergeFigures } from "../../src/observe/merge.ts";
 import { formatLedger, type ReplayFigures } from "../../src/observe/report.ts";
 import { SessionCounters } from "../../src/session/counters.ts";
+import { Delays } from "../../src/session/delays.ts";
 import { Ledger, Outcome } from "../../src/session/ledger.ts";
 
 function figures(seen: number, complete: number, refused: number): ReplayFigures {
@@ -12,8 +13,10 @@ function figures(seen: number, complete: number, refused: number): ReplayFigures
   const counters = new SessionCounters();
   counters.capturedBytes = 100 * seen;
   counters.retransmits = refused;
+  const delays = new Delays();
+  for (let i = 0; i < seen; i++) delays.note(refused);
   return {
-    ...{ ledger, counters, captured: 10 * seen, captureDropped: 1, injected: 5 * seen },
+    ...{ ledger, counters, delays, captured: 10 * seen, captureDropped: 1, injected: 5 * seen },
     unusable: new Map([["that are malformed", seen]]),
     injectErrors: new Map(refused > 0 ? [["EPERM", refused]] : []),
   };
@@ -28,6 +31,11 @@ Deno.test("figures of several parts are added up, also when they come from other
     assert.equal(whole.ledger.allComplete, false);
     assert.equal(whole.counters.capturedBytes, 700);
     assert.equal(whole.counters.retransmits, 3);
+    assert.deepEqual([whole.delays.total, whole.delays.quantileMs(0.4), whole.delays.maxMs], [
+      7,
+      0,
+      3,
+    ]);
     assert.deepEqual([whole.captured, whole.captureDropped, whole.injected], [70, 2, 35]);
     assert.deepEqual([...whole.unusable], [["that are malformed", 7]]);
     assert.deepEqual([...whole.injectErrors], [["EPERM", 3]]);

@@ -125,9 +125,9 @@ Deno.test("so is one of which a packet was not captured", () => {
   world.client({ flags: "S", sequence: 1000 });
   world.accept();
   world.request(1); // request 0 is missing
-  const { gapTimeoutMs, endWaitMs } = DEFAULT_SESSION_CONFIG;
+  const { gapTimeoutMs, answerTimeoutMs } = DEFAULT_SESSION_CONFIG;
   for (let step = 0; step < 3; step++) {
-    world.nowMs += gapTimeoutMs + endWaitMs;
+    world.nowMs += gapTimeoutMs + answerTimeoutMs;
     world.table.onTimer(0);
     world.request(2 + step);
   }

@@ -14,6 +14,8 @@ export function judge(result: RunResult): string[] {
   judgeBooks(result, faults);
   for (const script of result.scenario.scripts) judgeScript(result, script, faults);
   judgeTraffic(result, faults);
+  judgeOrder(result, faults);
+  judgeLag(result, faults);
   if (isIdeal(result.scenario)) judgeSpeed(result, faults);
   return faults;
 }
@@ -67,9 +69,10 @@ function judgeScript(result: RunResult, script: Script, faults: string[]): void 
   if (ends.length !== wanted) {
     faults.push(`script ${script.id}: ${ends.length} sessions instead of ${wanted}`);
   }
-  // Where much is lost, five SYNs in a row may be.
+  // Where much is lost, five SYNs in a row may be, or five times the same answer.
   const losesMuch = Math.max(scenario.there.lossShare, scenario.back.lossShare) > 0.05;
-  if (losesMuch && ends.some(({ outcome }) => outcome === Outcome.NoAnswer)) return;
+  const unlucky: readonly Outcome[] = [Outcome.NoAnswer, Outcome.TimedOut];
+  if (losesMuch && ends.some(({ outcome }) => unlucky.includes(outcome))) return;
   for (const { outcome } of ends) {
     if (!expected.outcomes.includes(outcome)) {
       faults.push(
@@ -185,7 +188,10 @@ function judgeDeliveries(
   for (const chain of chains) {
     let at = expected.from;
     for (const delivery of chain) {
-      if (delivery.from !== at) {
+      // A request of which the answer was lost with the connection may have been read twice.
+      const isRepeated = scenario.app.resets &&
+        script.requests.some(({ start, end }) => start === delivery.from && end === at);
+      if (delivery.from !== at && !isRepeated) {
         faults.push(`script ${script.id}: goes on at byte ${delivery.from} instead of ${at}`);
       }
       at = delivery.upTo;
@@ -273,6 +279,30 @@ function judgeTraffic(result: RunResult, faults: string[]): void {
   }
 }
 
+// ----------------------------------------------------------------------------------------- turns
+
+/** Shares of requests that may come too early: while the target's rhythm is learned, and after. */
+const MAX_EARLY_SHARE = 0.1;
+const MAX_EARLY_AT_FIRST = 5;
+
+/** Whatever the lengths, requests do not come before the answers their clients had read. */
+function judgeOrder({ scenario, app }: RunResult, faults: string[]): void {
+  if (scenario.theme !== "another version" || app.plan.unaskedMs > 0) return;
+  if (app.early > MAX_EARLY_AT_FIRST + app.awaiting * MAX_EARLY_SHARE) {
+    faults.push(`${app.early} of ${app.awaiting} requests came before the answers to wait for`);
+  }
+}
+
+/** A session that is too far behind does not wait any more. */
+function judgeLag({ scenario, table }: RunResult, faults: string[]): void {
+  const { lagBoundMs, there, back, tunnelMs, turnMs, app } = scenario;
+  const tripMs = there.delayMs + back.delayMs + tunnelMs + turnMs;
+  const slackMs = 2 * tripMs + 2 * turnMs + app.greetingMs;
+  if (table.delays.maxMs > lagBoundMs + slackMs) {
+    faults.push(`a request was ${table.delays.maxMs} ms behind its capture, not ${lagBoundMs}`);
+  }
+}
+
 // ----------------------------------------------------------------------------------------- speed
 
 /** Whether nothing in the scenario gives a reason to wait or to send anything twice. */
@@ -291,16 +321,27 @@ function rounds(bytes: number, mss: number): number {
 function judgeSpeed(result: RunResult, faults: string[]): void {
   const { table: { counters }, scenario } = result;
   for (
-    const name of ["timeouts", "retransmits", "reconnects", "resets", "shortAnswers"] as const
+    const name of [
+      "timeouts",
+      "retransmits",
+      "reconnects",
+      "resets",
+      "otherLengths",
+      "unanswered",
+    ] as const
   ) {
     // A hole in the capture lets the last segment wait: it may be sent again as a probe.
     if (name === "retransmits" && scenario.theme === "disturbed capture") continue;
+    // Where clients go on before having read everything, the lengths do not always tell.
+    const isSilent = name === "otherLengths" || name === "unanswered";
+    if (isSilent && scenario.scripts.some(({ pace }) => pace !== "ping-pong")) continue;
     if (counters[name] !== 0) faults.push(`${counters[name]} ${name} without a reason`);
   }
   for (const script of scenario.scripts) {
     // Where clients go on before having read everything, the lengths do not always tell at once.
     const isPlain = script.pace === "ping-pong" ||
-      (script.pace === "pipelined" && script.requests.every(({ onlineBytes }) => onlineBytes > 0));
+      (script.pace === "pipelined" && counters.otherLengths === 0 &&
+        script.requests.every(({ onlineBytes }) => onlineBytes > 0));
     if (isPlain) judgeTurns(result, script, faults);
   }
 }

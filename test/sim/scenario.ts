@@ -20,6 +20,8 @@ export type Theme =
   | "lossy network"
   | "slow target"
   | "other lengths"
+  | "another version"
+  | "lags behind"
   | "closes early"
   | "resets early"
   | "resets midway"
@@ -53,6 +55,8 @@ export interface Scenario {
   readonly unsentShare: number;
   /** Whether a request may never come before its client's answers have been written. */
   readonly strictTurns: boolean;
+  /** How far a request may be behind its capture at the most; Infinity: however far. */
+  readonly lagBoundMs: number;
   /** Script of which a data segment is missing in the capture, by id. */
   readonly gapScript: number | undefined;
   /** How many of each script's first packets were not captured. */
@@ -77,6 +81,8 @@ export const THEMES: readonly [Theme, number][] = [
   ["lossy network", 14],
   ["slow target", 6],
   ["other lengths", 6],
+  ["another version", 6],
+  ["lags behind", 3],
   ["closes early", 6],
   ["resets early", 4],
   ["resets midway", 4],
@@ -99,6 +105,7 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
   const drawn = drawTheme(random);
   const theme = wanted ?? drawn;
   const is = (...themes: Theme[]): boolean => themes.includes(theme);
+  const isOther = is("another version", "lags behind");
   const isLossy = is("lossy network") ||
     (is("everything", "outage", "reuse", "slow target", "told to stop") && random.chance(0.5));
   const isDisturbed = is("disturbed capture") ||
@@ -107,7 +114,7 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
   const mayGreet = !is("mid-stream", "closes early", "resets early", "resets midway");
   const greetingBytes = random.chance(0.15) && mayGreet ? random.int(1, 200) : 0;
   const app = drawApp(random, theme, greetingBytes);
-  const lengths = is("other lengths") || (is("everything") && random.chance(0.3))
+  const lengths = is("other lengths") || isOther || (is("everything") && random.chance(0.3))
     ? random.pick(["shorter", "longer", "mixed"] as const)
     : "equal" as const;
   const pace = drawPace(random, theme, lengths !== "equal");
@@ -121,11 +128,12 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
   const losesMuch = Math.max(there.lossShare, back.lossShare) > 0.01;
   const loses = (isLossy || is("outage")) &&
     (losesMuch || pace !== "ping-pong" || app.parts > 1 || lengths !== "equal");
-  const strictTurns = loses
+  const strictTurns = loses || isOther
     ? false
     : lengths === "equal"
     ? !pauses && (pace === "ping-pong" || isPrompt)
     : app.parts === 1;
+  const config = drawConfig(random, theme, seed);
   return {
     seed,
     theme,
@@ -142,12 +150,13 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
     there,
     back,
     tunnelMs: random.pick([0, 0, 1, 2]),
-    turnMs: random.pick([1, 1, 1, 1, 5, 60]),
+    turnMs: random.pick(isOther ? [1, 1, 5] : [1, 1, 1, 1, 5, 60]),
     tcp: drawTcp(random, theme),
     app,
-    config: drawConfig(random, theme, seed),
+    config,
     unsentShare: isLossy && random.chance(0.2) ? 0.02 : 0,
     strictTurns,
+    lagBoundMs: config.maxLagMs > 0 ? config.maxLagMs : Infinity,
     gapScript: is("capture gap") ? random.pick(scripts).id : undefined,
     missedPackets: is("mid-stream") ? random.int(1, 12) : 0,
     stopMs: is("capture stops") ? random.int(5, 1500) : Infinity,
@@ -166,6 +175,7 @@ function drawTheme(random: Random): Theme {
 }
 
 function drawPace(random: Random, theme: Theme, differs: boolean): Pace {
+  if (theme === "another version" || theme === "lags behind") return "ping-pong";
   const alone: Theme[] = ["mid-stream", "closes early", "resets early", "resets midway"];
   if (differs || alone.includes(theme)) return "ping-pong";
   return random.pick(["ping-pong", "ping-pong", "pipelined", "overlapping"] as const);
@@ -200,6 +210,9 @@ function drawTcp(random: Random, theme: Theme): TargetTcp {
 
 function drawApp(random: Random, theme: Theme, greetingBytes: number): AppPlan {
   const everything = theme === "everything";
+  if (theme === "another version" || theme === "lags behind") {
+    return drawOtherVersion(random, theme, greetingBytes);
+  }
   const isSlow = theme === "slow target" || (everything && random.chance(0.3));
   return {
     syn: theme === "refuses" ? "refuse" : theme === "silent" ? "ignore" : "accept",
@@ -220,6 +233,27 @@ function drawApp(random: Random, theme: Theme, greetingBytes: number): AppPlan {
       : 0,
     readPauseMs: isSlow ? random.pick([1, 5, 20, 300]) : random.pick([1, 5, 20]),
     ignoresEof: false,
+    unaskedMs: 0,
+  };
+}
+
+/** A target that answers in its own way: in pieces, at other times, unasked; or very slowly. */
+function drawOtherVersion(random: Random, theme: Theme, greetingBytes: number): AppPlan {
+  const lags = theme === "lags behind";
+  return {
+    syn: "accept",
+    greetingBytes,
+    greetingMs: random.pick([0, 30]),
+    serviceMs: lags ? random.pick([300, 1000]) : random.pick([0, 0, 10, 20]),
+    parts: random.pick([1, 1, 3, 5]),
+    pauseMs: random.pick([0, 5, 20]),
+    answersPerConnection: 0,
+    resets: false,
+    resetAtByte: 0,
+    readBytes: 0,
+    readPauseMs: 1,
+    ignoresEof: false,
+    unaskedMs: !lags && random.chance(0.2) ? random.pick([100, 500]) : 0,
   };
 }
 
@@ -230,7 +264,8 @@ function drawScripts(
   lengths: "equal" | "shorter" | "longer" | "mixed",
   greetingBytes: number,
 ): Script[] {
-  const count = random.int(1, 4);
+  const isOther = theme === "another version" || theme === "lags behind";
+  const count = isOther ? random.int(8, 16) : random.int(1, 4);
   const isReuse = theme === "reuse";
   const recognisable = ["mid-stream", "closes early", "resets early", "resets midway"]
     .includes(theme);
@@ -241,7 +276,11 @@ function drawScripts(
   let reuseMs = 0;
   for (let id = 0; id < count; id++) {
     const who = isReuse ? 0 : id;
-    const requestCount = random.chance(0.04) && theme !== "mid-stream" ? 0 : random.size(1, 12);
+    const requestCount = isOther
+      ? random.int(8, 40)
+      : random.chance(0.04) && theme !== "mid-stream"
+      ? 0
+      : random.size(1, 12);
     // A client's next connection from the same port begins at a newer sequence number.
     const sequence = sequences.get(who) ?? random.int32();
     sequences.set(who, (sequence + random.int(1_000_000, 500_000_000)) | 0);
@@ -262,6 +301,8 @@ function drawScripts(
         ? 150_000
         : random.pick([100, 1000, 1000, 5000, 20000]),
       maxAnswerBytes: big ? 200_000 : random.pick([100, 1000, 1000, 5000, 20000]),
+      // Pieces of very small answers are as long as answers by chance.
+      minAnswerBytes: isOther ? 50 : 1,
       greetingBytes,
       thinkMs: random.pick([0, 0, 5, 100]),
       fastOpen: random.chance(0.05) && theme !== "mid-stream" && greetingBytes === 0,
@@ -269,6 +310,7 @@ function drawScripts(
       recognisable,
       // Without an answer to wait for, two requests are one turn, and a turn is not divided.
       silentRequests: random.chance(0.15) && pace !== "overlapping" && !givesUp,
+      unansweredShare: isOther && random.chance(0.3) ? 0.02 : 0,
     }));
   }
   return scripts;
@@ -294,9 +336,13 @@ function drawConfig(random: Random, theme: Theme, seed: number): SessionConfig {
     mssBytes: random.pick([1460, 1460, 1200]),
     maxPayloadBytes: theme === "little memory" ? 1 << 20 : 16 << 20,
     sessionTimeoutMs: 120_000,
+    maxLagMs: 0,
+    answerTimeoutMs: 60_000,
     clockOffsetMs: random.int(0, 2_000_000_000),
     secret: seed,
   };
+  if (theme === "lags behind") config.maxLagMs = random.pick([500, 2000]);
+  if (theme === "another version") config.answerTimeoutMs = 5000;
   if (theme === "copies") {
     config.copies = random.int(1, 3);
     if (random.chance(0.7)) {

@@ -86,6 +86,7 @@ export interface ScriptShape {
   /** Largest request and largest answer, bytes. */
   maxRequestBytes: number;
   maxAnswerBytes: number;
+  minAnswerBytes: number;
   greetingBytes: number;
   thinkMs: number;
   /** Whether the SYN carries bytes. */
@@ -96,6 +97,8 @@ export interface ScriptShape {
   recognisable: boolean;
   /** Whether some requests have no answer. */
   silentRequests: boolean;
+  /** Share of the requests that the online server answers, and the target does not. */
+  unansweredShare: number;
 }
 
 /** Length of the header by which the target recognises a request. */
@@ -118,7 +121,7 @@ export function makeScript(random: Random, shape: ScriptShape): Script {
     const smallest = shape.recognisable ? REQUEST_HEADER_BYTES : 1;
     const bytes = random.size(smallest, shape.maxRequestBytes);
     const isSilent = shape.silentRequests && random.chance(0.2);
-    const onlineBytes = isSilent ? 0 : random.size(1, shape.maxAnswerBytes);
+    const onlineBytes = isSilent ? 0 : random.size(shape.minAnswerBytes, shape.maxAnswerBytes);
     requests.push({
       index,
       start: at,
@@ -154,7 +157,7 @@ export function makeScript(random: Random, shape: ScriptShape): Script {
 }
 
 function targetLength(random: Random, shape: ScriptShape, onlineBytes: number): number {
-  if (onlineBytes === 0) return 0;
+  if (onlineBytes === 0 || random.chance(shape.unansweredShare)) return 0;
   const kind = shape.lengths === "mixed"
     ? random.pick(["equal", "shorter", "longer"])
     : shape.lengths;

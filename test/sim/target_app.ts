@@ -31,6 +31,8 @@ export interface AppPlan {
   readPauseMs: number;
   /** Whether it keeps its end open when the client has closed. */
   ignoresEof: boolean;
+  /** Says something unasked about so often, at its own times; 0: never. */
+  unaskedMs: number;
 }
 
 /** What became of one accepted connection. */
@@ -61,6 +63,9 @@ export class TargetApp implements TargetApplication {
   readonly random: Random;
   readonly report: (text: string) => void;
   readonly strictTurns: boolean;
+  /** Requests that had to wait for answers, and those that came before these were written. */
+  awaiting = 0;
+  early = 0;
   /** Scripts whose first connection was reset on purpose. */
   readonly wasReset = new Set<number>();
   readonly #scripts: ReadonlyMap<number, Script>;
@@ -141,6 +146,16 @@ class Conversation implements ConnectionUser {
     this.#greeted = app.plan.greetingBytes === 0;
     if (this.#greeted) this.#answersWritten = 1;
     else app.agenda.after(app.plan.greetingMs, () => this.#greet());
+    if (app.plan.unaskedMs > 0) this.#planUnasked();
+  }
+
+  #planUnasked(): void {
+    const { agenda, random, plan } = this.#app;
+    agenda.after(random.int(1, 2 * plan.unaskedMs), () => {
+      if (this.#isOver || this.#isEof) return;
+      if (this.#greeted) this.#connection.write(random.int(1, 100));
+      this.#planUnasked();
+    });
   }
 
   onReadable(nowMs: number): void {
@@ -237,7 +252,11 @@ class Conversation implements ConnectionUser {
       const request = requests[this.#nextRequest++];
       if (times[request.index].firstByteMs < 0) times[request.index].firstByteMs = nowMs;
       const isFirst = request.start === this.#delivery.from && request.index > 0;
-      if (this.#app.strictTurns && !isFirst && request.answersRead > this.#answersWritten) {
+      if (isFirst) continue;
+      this.#app.awaiting++;
+      if (request.answersRead <= this.#answersWritten) continue;
+      this.#app.early++;
+      if (this.#app.strictTurns) {
         this.#app.report(
           `script ${script.id}: request ${request.index} came after ${this.#answersWritten} ` +
             `answers, its client had read ${request.answersRead}`,
