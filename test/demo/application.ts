@@ -1,7 +1,7 @@
 /**
  * The shop on a host: serves HTTP/1.1 over TCP, and writes down what arrived on each connection.
  *
- *     deno run -A test/demo/application.ts --port 8080
+ *     deno run -A test/demo/application.ts --port 8080 --version 2
  *
  * Prints "ready" when it listens. Commands on standard input: "status" ({@linkcode
  * ApplicationStatus}); "report" gives every connection since the last report and forgets it.
@@ -48,8 +48,11 @@ class Connection {
   #ending: ConnectionReport["ending"] = "open";
   #error: string | undefined;
 
-  constructor(conn: Deno.TcpConn) {
+  readonly #version: number;
+
+  constructor(conn: Deno.TcpConn, version: number) {
     this.#conn = conn;
+    this.#version = version;
     conn.setNoDelay(true);
   }
 
@@ -70,7 +73,7 @@ class Connection {
           this.#ids.add(request.headers.get(CONNECTION_HEADER.toLowerCase()) ?? "none");
           this.requests++;
           onRequest();
-          await this.#write(answerTo(request));
+          await this.#write(answerTo(request, this.#version));
           // The client's end of stream is still read: it belongs to the record.
           if (closesAfter(request)) await this.#conn.closeWrite();
         }
@@ -98,26 +101,28 @@ class Connection {
   }
 }
 
-function warmUp(): void {
+function warmUp(version: number): void {
   const reader = new HttpReader();
   for (let i = 0; i < WARM_UP_REQUESTS; i++) {
-    for (const request of reader.feed(requestOf(i, i, false))) answerTo(request);
+    for (const request of reader.feed(requestOf(i, i, false))) answerTo(request, version);
   }
 }
 
 async function main(): Promise<void> {
-  const port = numberArgument(parseArguments(Deno.args, ["port"]), "port", 8080);
+  const values = parseArguments(Deno.args, ["port", "version"]);
+  const port = numberArgument(values, "port", 8080);
+  const version = numberArgument(values, "version", 1);
   let connections = new Set<Connection>();
   const status: ApplicationStatus = { requests: 0, closed: 0, open: 0 };
   const serve = async (conn: Deno.TcpConn) => {
-    const connection = new Connection(conn);
+    const connection = new Connection(conn, version);
     connections.add(connection);
     status.open++;
     await connection.serve(() => status.requests++);
     status.open--;
     status.closed++;
   };
-  warmUp();
+  warmUp(version);
   const listener = Deno.listen({ hostname: "0.0.0.0", port, tcpBacklog: 1024 });
   serveCommands({
     status: () => status,

@@ -53,9 +53,9 @@ async function demonstrate(): Promise<boolean> {
   try {
     await phase(
       "programs",
-      "starting two applications, clients, intercept, tcpcopy",
+      "starting two versions of an application, clients, intercept, tcpcopy",
       () => replays.start(),
-      () => "two applications, clients, intercept, tcpcopy are ready",
+      () => "two versions of an application, clients, intercept, tcpcopy are ready",
     );
     const live = await phase(
       "live",
@@ -96,7 +96,8 @@ function show(results: readonly Result[]): void {
   screen.print();
   screen.paragraph(
     "Latency: from the last packet of a request to the first packet of its answer, at the server's " +
-      "own network card by the kernel's clock; the same measure on both. CPU: user and system time " +
+      "own network card by the kernel's clock; the same measure on both. Behind: how much later than " +
+      "they were captured requests went to the target, p50/p99. CPU: user and system time " +
       "of the program, per request and as a share of one core; per request it falls as the rate " +
       "rises, because packets are then handled in batches.",
     "",
@@ -116,7 +117,8 @@ function conclude(results: readonly Result[], replays: Replays): boolean {
   if (isGood) {
     screen.paragraph(
       `Everything arrived: all ${formatCount(connections)} connections byte-exact on the target, ` +
-        "twice, and complete in tcpcopy's ledger.",
+        "twice, and complete in tcpcopy's ledger, although the target is another version, whose " +
+        "answers have other lengths.",
       "",
       "green",
     );

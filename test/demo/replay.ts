@@ -63,8 +63,8 @@ export class Replays {
   async start(): Promise<void> {
     const client = ["--address", `${addresses.online}:${APPLICATION_PORT}`];
     [this.#online, this.#target, this.#clients, this.#intercept] = await Promise.all([
-      this.#startServer("online", ["--keep", this.#recordingPath]),
-      this.#startServer("target", []),
+      this.#startServer("online", "1", ["--keep", this.#recordingPath]),
+      this.#startServer("target", "2", []),
       this.#start("client", "clients.ts", [...client, "--seconds", String(LIVE_SECONDS)]),
       startIntercept(this.#lab, "ours", this.#directory, []),
     ]);
@@ -94,8 +94,8 @@ export class Replays {
       this.problems.push(`the recording lacks ${watched.droppedByKernel} packets`);
     }
     this.#onlineLatency = watched.latency;
-    const result = await this.#result("live", meters);
     await this.#end(this.#tcpcopy);
+    const result = await this.#result("live", meters);
     this.#checkLedger(this.#tcpcopy);
     return result;
   }
@@ -136,10 +136,14 @@ export class Replays {
     return process;
   }
 
-  async #startServer(host: "online" | "target", recorderArgs: string[]): Promise<Server> {
+  async #startServer(
+    host: "online" | "target",
+    version: string,
+    recorderArgs: string[],
+  ): Promise<Server> {
     const port = ["--port", String(APPLICATION_PORT)];
     const [application, recorder] = await Promise.all([
-      this.#start(host, "application.ts", port),
+      this.#start(host, "application.ts", [...port, "--version", version]),
       this.#start(host, "recorder.ts", ["--address", addresses[host], ...port, ...recorderArgs]),
     ]);
     return { application, recorder };
@@ -182,6 +186,7 @@ export class Replays {
       comparison,
       onlineLatency: this.#onlineLatency,
       targetLatency: watched.latency,
+      lagMs: lagOf(this.#tcpcopy),
       tcpcopy: meters.tcpcopy.use(comparison.requestsTarget),
       intercept: meters.intercept.use(comparison.requestsTarget),
     };
@@ -213,6 +218,12 @@ export class Replays {
       this.problems.push(`${process.name} ended with ${signal ?? `code ${code}`}`);
     }
   }
+}
+
+/** What tcpcopy's ledger says of how far it was behind, p50/p99 in ms. */
+function lagOf(tcpcopy: LabProcess): string {
+  const match = /^ +behind capture +p50 ([\d,]+) ms, p99 ([\d,]+) ms/m.exec(tcpcopy.output);
+  return match === null ? "-" : `${match[1]}/${match[2]}`;
 }
 
 function hasAll(target: ApplicationStatus, requests: number): boolean {

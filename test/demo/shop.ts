@@ -1,6 +1,6 @@
 /**
  * The demo's web application, a small book shop, without its network: what its customers ask and
- * what it answers. Pure: the same question has the same answer on every host.
+ * what it answers. Pure: the same question has the same answer of the same version on every host.
  */
 
 import { closesAfter, encodeMessage, type HttpMessage } from "./http.ts";
@@ -94,12 +94,16 @@ export function requestOf(
   return post("/api/covers", "image/jpeg", binary(4_000 + pick(36_000, 14, ...seed), book));
 }
 
-/** The response to a request. */
-export function answerTo(request: HttpMessage): Uint8Array<ArrayBuffer> {
+/**
+ * The response to a request.
+ *
+ * @param version the second has a footer on its pages and says more of orders: other lengths
+ */
+export function answerTo(request: HttpMessage, version: number): Uint8Array<ArrayBuffer> {
   const [method, target] = request.start;
   const connection = closesAfter(request) ? "close" : "keep-alive";
   const headers = (type: string): [string, string][] => [
-    ["Server", "shop"],
+    ["Server", version === 1 ? "shop" : `shop/${version}`],
     ["Content-Type", type],
     ["Cache-Control", "no-store"],
     ["Connection", connection],
@@ -112,10 +116,13 @@ export function answerTo(request: HttpMessage): Uint8Array<ArrayBuffer> {
     );
   if (method === "POST") {
     const received = { bytes: request.body.length, checksum: checksum(request.body) };
-    return json("201 Created", { path: target, received });
+    const more = version === 1
+      ? {}
+      : { version, kind: request.body.length > 2000 ? "big" : "small" };
+    return json("201 Created", { path: target, received, ...more });
   }
   if (method !== "GET") return json("405 Method Not Allowed", { allow: ["GET", "POST"] });
-  const page = pageFor(target);
+  const page = pageFor(target, version);
   return encodeMessage("HTTP/1.1 200 OK", headers("text/html; charset=utf-8"), page);
 }
 
@@ -123,7 +130,7 @@ export function answerTo(request: HttpMessage): Uint8Array<ArrayBuffer> {
 const pages = new Map<string, Uint8Array>();
 const MAX_PAGES = 10_000;
 
-function pageFor(target: string): Uint8Array {
+function pageFor(target: string, version: number): Uint8Array {
   const known = pages.get(target);
   if (known !== undefined) return known;
   const seed = checksum(utf8.encode(target));
@@ -137,7 +144,7 @@ function pageFor(target: string): Uint8Array {
   const page = utf8.encode(
     `<!doctype html><title>${target}</title><h1>${text(3, seed)}</h1><ul>\n${
       rows.join("\n")
-    }</ul>\n`,
+    }</ul>\n${version === 1 ? "" : `<footer>${text(pick(9, seed) + 1, seed, 2)}</footer>\n`}`,
   );
   if (pages.size < MAX_PAGES) pages.set(target, page);
   return page;

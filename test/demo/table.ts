@@ -16,12 +16,14 @@ export interface Result {
   comparison: Comparison;
   onlineLatency: LatencyReport;
   targetLatency: LatencyReport;
+  /** How far the requests were behind their capture, by tcpcopy's own measure; for example 0/12. */
+  lagMs: string;
   tcpcopy: CpuUse;
   intercept: CpuUse;
 }
 
 /** Widths of the columns of the wide table; the first is to the left. */
-const WIDTHS = [8, 7, 7, 8, 12, 12, 12, 12];
+const WIDTHS = [7, 7, 7, 8, 11, 11, 7, 11, 10];
 const LABEL_WIDTH = 26;
 const VALUE_WIDTH = 12;
 
@@ -35,8 +37,15 @@ export function table(results: readonly Result[], width: number, micro: string):
   const wide = WIDTHS.reduce((sum, column) => sum + column, 0);
   if (width > wide) {
     return [
-      spread(["", "requests", "byte-", "latency p50/p99, ms", `CPU, ${micro}/req. (core)`]),
-      line(["", "online", "target", "exact", "online", "target", "tcpcopy", "intercept"]),
+      spread([
+        "",
+        "requests",
+        "byte-",
+        "latency p50/p99, ms",
+        "behind",
+        `CPU, ${micro}/req. (core)`,
+      ]),
+      line(["", "online", "target", "exact", "online", "target", "ms", "tcpcopy", "intercept"]),
       ...rows.map(line),
     ];
   }
@@ -47,6 +56,7 @@ export function table(results: readonly Result[], width: number, micro: string):
     "byte-exact",
     "p50/p99 online, ms",
     "p50/p99 on the target, ms",
+    "behind p50/p99, ms",
     `tcpcopy, ${micro}/req. (core)`,
     `intercept, ${micro}/req. (core)`,
   ];
@@ -64,6 +74,7 @@ function values(result: Result): string[] {
     percent(comparison.exact, comparison.connections),
     latency(result.onlineLatency),
     latency(result.targetLatency),
+    result.lagMs,
     cpu(result.tcpcopy),
     cpu(result.intercept),
   ];
@@ -95,7 +106,7 @@ function line(fields: readonly string[]): string {
 
 /** Headings over the columns they are for, flush with the last of them. */
 function spread(fields: readonly string[]): string {
-  const spans = [[0], [1, 2], [3], [4, 5], [6, 7]];
+  const spans = [[0], [1, 2], [3], [4, 5], [6], [7, 8]];
   return fields.map((field, index) => {
     const width = spans[index].reduce((sum, column) => sum + WIDTHS[column], 0);
     return field.padStart(width);

@@ -16,6 +16,7 @@ function result(name: Result["name"]): Result {
     },
     onlineLatency: latency,
     targetLatency: latency,
+    lagMs: "0/112",
     tcpcopy: { usPerRequest: 171.4, shareOfCore: 0.27 },
     intercept: { usPerRequest: 81.2, shareOfCore: 0.131 },
   };
@@ -23,10 +24,10 @@ function result(name: Result["name"]): Result {
 
 Deno.test("the table fits a terminal of 80 columns", () => {
   assert.deepEqual(table([result("live"), result("offline")], 80, "µs"), [
-    "              requests   byte-     latency p50/p99, ms     CPU, µs/req. (core)",
-    "         online target   exact      online      target     tcpcopy   intercept",
-    "live     12,345 12,344  99.9 %  0.31/123.5  0.31/123.5  171 (27 %)   81 (13 %)",
-    "offline  12,345 12,344  99.9 %  0.31/123.5  0.31/123.5  171 (27 %)   81 (13 %)",
+    "             requests   byte-   latency p50/p99, ms behind  CPU, µs/req. (core)",
+    "        online target   exact     online     target     ms    tcpcopy intercept",
+    "live    12,345 12,344  99.9 % 0.31/123.5 0.31/123.5  0/112 171 (27 %) 81 (13 %)",
+    "offline 12,345 12,344  99.9 % 0.31/123.5 0.31/123.5  0/112 171 (27 %) 81 (13 %)",
   ]);
 });
 
