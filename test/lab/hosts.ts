@@ -75,7 +75,7 @@ const packages: Readonly<Record<string, string>> = {
   nginx: "nginx",
   wrk: "wrk",
   h2load: "nghttp2-client",
-  "redis-server": "redis-server",
+  "redis-check-rdb": "redis-tools",
   "redis-benchmark": "redis-tools",
   mariadbd: "mariadb-server",
   "mariadb-install-db": "mariadb-server",

@@ -7,38 +7,12 @@
 
 import assert from "node:assert/strict";
 import { cases } from "./cases.ts";
-import { enter } from "./enter.ts";
 import { requirePrograms } from "./hosts.ts";
-import type { CaseResult } from "./run.ts";
-
-const CASE_TIMEOUT_MS = 180_000;
-
-/** Runs one case; returns its result, and what it wrote on standard error. */
-async function runCase(name: string, args: readonly string[]): Promise<[CaseResult?, string?]> {
-  const script = new URL("run.ts", import.meta.url).pathname;
-  const child = await enter(script, ["--case", name, "--json", ...args], "piped");
-  // The end of its input tells the sandbox to end; one that does not is killed, with all in it.
-  const timers = [
-    setTimeout(() => child.stdin.close(), CASE_TIMEOUT_MS),
-    setTimeout(() => child.kill("SIGKILL"), CASE_TIMEOUT_MS + 15_000),
-  ];
-  const [, text, errors] = await Promise.all([
-    child.status,
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  for (const timer of timers) clearTimeout(timer);
-  await child.stdin.close().catch(() => {}); // closed already when the time was up
-  const line = text.trim().split("\n").pop();
-  return [line ? JSON.parse(line) as CaseResult : undefined, errors.trim()];
-}
+import { runCase } from "./run_case.ts";
 
 async function assertExact(name: string, args: readonly string[] = []): Promise<void> {
   requirePrograms(["ip", "nsenter", "unshare", "ethtool", "nft", "tcpdump", "nginx", "wrk"]);
-  const [result, errors] = await runCase(name, args);
-  if (result === undefined) {
-    throw new Error(errors || `no result after ${CASE_TIMEOUT_MS / 1000} s`);
-  }
+  const result = await runCase(name, args);
   const problems = result.problems.map((problem) => `\n  ${problem}`).join("");
   const isAllThere = result.share >= (cases.get(name)?.nginx ? 0.999 : 1);
   assert(

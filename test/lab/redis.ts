@@ -65,8 +65,10 @@ class RedisServer {
     directory: string,
   ): Promise<RedisServer> {
     const socket = `${directory}/redis-${host}.sock`;
+    // Debian's package of the client has the server, too: it is a server by the name it is called.
     const process = lab.spawn(host, [
-      ...["redis-server", "--port", `${APPLICATION_PORT}`, "--bind", "0.0.0.0"],
+      ...["bash", "-c", 'exec -a redis-server redis-check-rdb "$@"', "redis-server"],
+      ...["--port", `${APPLICATION_PORT}`, "--bind", "0.0.0.0"],
       ...["--protected-mode", "no", "--save", "", "--appendonly", "no", "--daemonize", "no"],
       ...["--dir", directory, "--unixsocket", socket],
     ], { name: `redis on ${host}` });
@@ -93,7 +95,7 @@ export async function runRedis(
   load: RedisLoad,
   directory: string,
 ): Promise<Omit<CaseResult, "name" | "lostPackets">> {
-  requirePrograms(["redis-server", "redis-benchmark"]);
+  requirePrograms(["redis-check-rdb", "redis-benchmark"]);
   const online = await RedisServer.start(lab, "online", directory);
   const target = await RedisServer.start(lab, "target", directory);
   const replay = await RunningReplay.start(lab, plan, directory);

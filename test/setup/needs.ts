@@ -36,6 +36,7 @@ export const needs: readonly Need[] = [
   { name: "nft", kind: "command", package: "nftables", testOnly: true },
   { name: "tcpdump", kind: "command", package: "tcpdump", testOnly: true },
   { name: "wrk", kind: "command", package: "wrk", testOnly: true },
+  { name: "redis-benchmark", kind: "command", package: "redis-tools", testOnly: true },
   { name: "nginx", kind: "command", package: "nginx", testOnly: true, isService: true },
 ];
 
