@@ -64,3 +64,43 @@ Deno.test("what is held is numbered anew when the beginning moves", () => {
   assert.equal(stream.end, 9);
   assert.equal(store.sequence[stream.tail], 2);
 });
+
+Deno.test("what is kept survives its acknowledgement, and can be put in front again", () => {
+  const { stream, store } = makeStream([10, 20, 30], 100);
+  stream.keepFrom(110);
+  stream.releaseTo(130);
+  assert.deepEqual([stream.start, stream.bytes, store.used], [130, 30, 2]); // the first is gone
+  assert.ok(stream.keeps);
+  stream.restoreKept();
+  assert.deepEqual([stream.start, stream.bytes, stream.keeps], [110, 50, false]);
+  const out = new Uint8Array(1);
+  store.copyTo(stream.find(110, NONE), 0, 1, new DataView(out.buffer), 0);
+  assert.equal(out[0], 10);
+  stream.releaseTo(160);
+  assert.equal(store.used, 0);
+});
+
+Deno.test("all of a stream can be restored, nothing is kept twice, and clearing leaves nothing", () => {
+  const { stream, store } = makeStream([10, 20], 0);
+  stream.keepFrom(0);
+  stream.releaseTo(30);
+  assert.deepEqual([stream.head, stream.bytes, store.used], [NONE, 0, 2]);
+  stream.restoreKept();
+  assert.deepEqual([stream.start, stream.bytes], [0, 30]);
+  stream.keepFrom(0);
+  stream.releaseTo(10);
+  stream.keepFrom(10); // what was kept before is dropped
+  assert.equal(store.used, 1);
+  stream.releaseTo(30);
+  stream.clear();
+  assert.equal(store.used, 0);
+  assert.equal(stream.keeps, false);
+});
+
+Deno.test("long requests are not kept: memory is bounded", () => {
+  const { stream, store } = makeStream(new Array(50).fill(1460), 0);
+  stream.keepFrom(0);
+  stream.releaseTo(49 * 1460);
+  assert.equal(stream.keeps, false);
+  assert.equal(store.used, 1);
+});
