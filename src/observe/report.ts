@@ -93,8 +93,10 @@ function describeTroubles(figures: ReplayFigures): string[] {
   for (const [code, count] of figures.injectErrors) add(count, `packets refused with ${code}`);
   add(counters.unsentPackets, "packets without room in the send queue");
   add(counters.withoutPort, "times no source port was free (-c names too few addresses)");
+  add(counters.unbelievedResets, "captured resets that were not the client's");
   add(counters.truncatedSegments, "segments cut by the capture's snap length");
   add(counters.lostBytes, "bytes lost");
+  add(counters.challenges, "resets and SYNs from targets that were not believed at once");
   add(counters.resets, "connections reset by the target");
   add(counters.reconnects, "reconnects");
   add(counters.fruitless, "connections the target ended without an answer");

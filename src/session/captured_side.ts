@@ -35,8 +35,8 @@ export interface SegmentReceiver {
 
 /** Most bytes kept behind a missing segment, per session. */
 const MAX_OUT_OF_ORDER_BYTES = 1 << 20;
-/** Resets farther from the expected sequence number belong to another connection. */
-const MAX_RESET_DISTANCE = 1 << 24;
+/** No window is larger (RFC 7323 section 2.3): a reset farther ahead was never the client's. */
+const MAX_WINDOW_BYTES = 1 << 30;
 /** Segments so far behind cannot be this connection's any more. */
 const MAX_AGE_BYTES = 1 << 30;
 
@@ -148,6 +148,9 @@ export class CapturedSide {
     const length = packet.payloadLength;
     const right = (firstByte(packet) + length) | 0;
     this.#seenTo = seqMax(this.#seenTo, right);
+    if (this.#endSeen === CapturedEnd.Reset && seqLess(this.#endSequence, right)) {
+      this.#forgetReset();
+    }
     if (packet.flags & TcpFlag.Fin && this.#endSeen !== CapturedEnd.Fin) {
       this.resetAfterFin = this.#endSeen === CapturedEnd.Reset; // captured ahead of the FIN
       this.#endSeen = CapturedEnd.Fin;
@@ -202,14 +205,27 @@ export class CapturedSide {
     } else this.#lastAck = seqMax(this.#lastAck, acknowledgment);
   }
 
-  /** A reset ends the stream behind everything the client had sent. */
+  /**
+   * A reset ends the stream where it stands. The server believes it only with the number it expects
+   * next (RFC 5961 section 3). One before that is not believed; one ahead of it only if the bytes
+   * before it come, and none behind it.
+   */
   #noteReset(sequence: number, acknowledgment: number): void {
-    if (this.#endSeen !== CapturedEnd.Open) return;
-    if (Math.abs(seqDiff(sequence, this.next)) > MAX_RESET_DISTANCE) return;
-    this.#seenTo = seqMax(this.#seenTo, sequence);
+    if (this.#endSeen === CapturedEnd.Fin) return;
+    const ahead = seqDiff(sequence, this.next);
+    if (ahead < 0 || ahead > MAX_WINDOW_BYTES || seqLess(sequence, this.#seenTo)) {
+      this.#counters.unbelievedResets++;
+      return;
+    }
     this.#endSeen = CapturedEnd.Reset;
-    this.#endSequence = this.#seenTo;
+    this.#endSequence = sequence;
     this.#endAck = acknowledgment;
+  }
+
+  /** The client goes on behind its reset: it was somebody else's. */
+  #forgetReset(): void {
+    this.#endSeen = CapturedEnd.Open;
+    this.#counters.unbelievedResets++;
   }
 
   #finish(end: CapturedEnd, answer: number): void {

@@ -17,6 +17,8 @@ export class SessionCounters {
   outOfOrderSegments = 0;
   /** Captured segments whose payload was not captured whole. */
   truncatedSegments = 0;
+  /** Resets in a client's name that its server cannot have believed. */
+  unbelievedResets = 0;
   /** Response headers handed to the table. */
   responsePackets = 0;
   /** Response headers that belong to no session. */
@@ -33,6 +35,8 @@ export class SessionCounters {
   unsentPackets = 0;
   /** Connections opened again because the target had closed the previous one. */
   reconnects = 0;
+  /** Resets and SYNs in the target's name that could not be its own, or came out of order. */
+  challenges = 0;
   /** Connections the target reset. */
   resets = 0;
   /** Turns released to the target. */

@@ -65,6 +65,8 @@ const DUPLICATE_ACK_THRESHOLD = 3; // RFC 5681
 /** SYNs sent again at once because the target still held an older connection. */
 const MAX_CHALLENGES = 3;
 const MAX_PERSIST_MS = 10_000;
+/** What cannot be this connection's peer is answered with an ACK, at most once in this time. */
+const CHALLENGE_EVERY_MS = 100;
 /** Offered with every packet: the replay never throttles the target. */
 const ADVERTISED_WINDOW = 65535;
 
@@ -137,6 +139,7 @@ export class TcpEndpoint {
   #lastAckSent = 0;
   #ackNeed: number = AckNeed.None;
   #ackAtMs = 0;
+  #challengedAtMs = -CHALLENGE_EVERY_MS;
   #recentTimestamp = 0;
 
   readonly #rtt = new RttEstimator();
@@ -336,14 +339,17 @@ export class TcpEndpoint {
   #onEstablished(packet: Packet, options: TcpOptions, nowMs: number): void {
     const flags = packet.flags;
     if (flags & TcpFlag.Rst) {
-      // Only a reset inside the window is for this connection (RFC 9293 section 3.10.7.4).
+      // Only the exact sequence number proves a reset (RFC 5961 section 3). One that answers what we
+      // sent before the target's FIN arrived stands just before that.
       const ahead = seqDiff(packet.sequence, this.rcvNxt);
-      if (ahead >= -1 && ahead < 0x1000000) this.#end(EndpointEvent.Reset);
+      if (ahead === 0 || (ahead === -1 && this.peerFin)) this.#end(EndpointEvent.Reset);
+      else this.#challenge(nowMs);
       return;
     }
     if (flags & TcpFlag.Syn) {
-      // Our acknowledgement of the SYN-ACK was lost.
+      // Perhaps our acknowledgement of the SYN-ACK was lost; else RFC 5961 section 4.
       if (packet.sequence === this.irs) this.#ackNeed = AckNeed.Now;
+      else this.#challenge(nowMs);
       return;
     }
     if ((flags & TcpFlag.Ack) === 0) return;
@@ -357,6 +363,14 @@ export class TcpEndpoint {
     ) this.#recentTimestamp = options.tsval;
     this.#onAcknowledgment(packet, options, nowMs);
     this.#onPayload(packet, nowMs);
+  }
+
+  /** Asks the target whether it meant that: one that has really gone resets what it is sent. */
+  #challenge(nowMs: number): void {
+    this.#context.counters.challenges++;
+    if (nowMs - this.#challengedAtMs < CHALLENGE_EVERY_MS) return;
+    this.#challengedAtMs = nowMs;
+    this.#ackNeed = AckNeed.Now;
   }
 
   #onAcknowledgment(packet: Packet, options: TcpOptions, nowMs: number): void {

@@ -178,7 +178,7 @@ Deno.test("the FIN ends the stream behind its last byte, also when it comes earl
   assert.equal(bench.side.endAnswer, 20);
 });
 
-Deno.test("a reset ends it at once, or waits for bytes that are known to be missing", () => {
+Deno.test("a reset ends it at once, or when the bytes before it have come", () => {
   const at = new Bench();
   at.capture({ flags: "PA", length: 10 });
   at.capture({ flags: "RA", at: 10, read: 40 });
@@ -187,14 +187,31 @@ Deno.test("a reset ends it at once, or waits for bytes that are known to be miss
   const early = new Bench();
   early.capture({ flags: "A" });
   early.capture({ flags: "R", at: 10, nowMs: 9 });
-  assert.deepEqual([early.side.end, early.side.gapSinceMs], [CapturedEnd.Open, 9]);
+  assert.equal(early.side.end, CapturedEnd.Open);
   early.capture({ flags: "PA", length: 10 });
   assert.equal(early.side.end, CapturedEnd.Reset);
 
-  const foreign = new Bench();
-  foreign.capture({ flags: "R", at: 1 << 26 });
-  assert.equal(foreign.side.end, CapturedEnd.Open);
-  assert.equal(foreign.side.hasGap, false);
+  const missing = new Bench();
+  missing.capture({ flags: "A", at: 5, length: 5 });
+  missing.capture({ flags: "R", at: 10 });
+  missing.capture({ flags: "PA", length: 5 });
+  assert.equal(missing.side.end, CapturedEnd.Reset);
+});
+
+Deno.test("resets the server cannot have believed change nothing", () => {
+  const bench = new Bench();
+  bench.capture({ flags: "PA", length: 100 });
+  for (const at of [0, 99, -5000, -(1 << 26), 0x7000_0000]) bench.capture({ flags: "R", at });
+  assert.equal(bench.counters.unbelievedResets, 3); // the others are older than the connection
+  // Inside the window: not believed either, unless all before it comes and nothing behind it.
+  bench.capture({ flags: "R", at: 500 });
+  bench.capture({ flags: "RA", at: 50_000 });
+  assert.deepEqual([bench.side.end, bench.side.hasGap], [CapturedEnd.Open, false]);
+  bench.capture({ flags: "PA", at: 100, length: 60_000 });
+  assert.deepEqual([bench.side.end, bench.stream.length], [CapturedEnd.Open, 60_100]);
+  assert.equal(bench.counters.unbelievedResets, 4);
+  bench.capture({ flags: "R", at: 60_100 });
+  assert.equal(bench.side.end, CapturedEnd.Reset);
 });
 
 Deno.test("a reset behind the FIN is told of, whichever is captured first", () => {
