@@ -55,6 +55,11 @@ export class BlockPool {
     return this.#used * this.blockBytes;
   }
 
+  /** Whether so much is in use that nothing should be kept that may never be sent. */
+  get isScarce(): boolean {
+    return this.#used * 2 > this.maxBlocks;
+  }
+
   /** Bytes of all blocks, used or not; they are never given back. */
   get heldBytes(): number {
     return this.#extents.length * this.#blocksPerExtent * this.blockBytes;

@@ -33,8 +33,6 @@ export interface SegmentReceiver {
   append(segment: number): void;
 }
 
-/** Most bytes kept behind a missing segment, per session. */
-const MAX_OUT_OF_ORDER_BYTES = 1 << 20;
 /** No window is larger (RFC 7323 section 2.3): a reset farther ahead was never the client's. */
 const MAX_WINDOW_BYTES = 1 << 30;
 /** Segments so far behind cannot be this connection's any more. */
@@ -70,8 +68,9 @@ export class CapturedSide {
   #endSeen: CapturedEnd = CapturedEnd.Open;
   #endSequence = 0;
   #endAck = 0;
+  /** Segments behind a missing one, sorted; the first and the last. */
   #waiting = NONE;
-  #waitingBytes = 0;
+  #waitingTail = NONE;
 
   /** @param pieceBytes longer captured segments (offloads) are cut into pieces of this size */
   constructor(store: SegmentStore, counters: SessionCounters, pieceBytes: number) {
@@ -194,7 +193,7 @@ export class CapturedSide {
       this.#waiting = this.#store.next[segment];
       this.#store.release(segment);
     }
-    this.#waitingBytes = 0;
+    this.#waitingTail = NONE;
   }
 
   #noteAck(acknowledgment: number): void {
@@ -251,7 +250,7 @@ export class CapturedSide {
     const push = (packet.flags & TcpFlag.Psh) !== 0;
     if (seqLess(this.next, left)) {
       this.#counters.outOfOrderSegments++;
-      if (this.#waitingBytes + length > MAX_OUT_OF_ORDER_BYTES) {
+      if (this.#store.pool.isScarce) {
         this.declareGap();
         return true;
       }
@@ -321,6 +320,12 @@ export class CapturedSide {
     const store = this.#store;
     let before = NONE;
     let after = this.#waiting;
+    const last = this.#waitingTail;
+    if (last !== NONE && seqLess(store.sequence[last], left)) {
+      // Mostly it goes to the end; a long queue is not searched for that.
+      before = last;
+      after = NONE;
+    }
     while (after !== NONE && seqLess(store.sequence[after], left)) {
       before = after;
       after = store.next[after];
@@ -329,7 +334,6 @@ export class CapturedSide {
       this.#counters.duplicateBytes += length;
       return true;
     }
-    this.#waitingBytes += length;
     for (let at = 0; at < length;) {
       const piece = Math.min(this.#pieceBytes, length - at);
       const segment = store.store(packet.view, packet.payloadOffset + at, piece, NONE);
@@ -344,6 +348,7 @@ export class CapturedSide {
       else store.next[before] = segment;
       before = segment;
     }
+    if (after === NONE) this.#waitingTail = before;
     return true;
   }
 
@@ -353,7 +358,6 @@ export class CapturedSide {
     while (this.#waiting !== NONE && seqLessEq(store.sequence[this.#waiting], this.next)) {
       const segment = this.#waiting;
       this.#waiting = store.next[segment];
-      this.#waitingBytes -= store.length[segment];
       const known = seqDiff(this.next, store.sequence[segment]);
       if (known >= store.length[segment]) {
         this.#counters.duplicateBytes += store.length[segment];
@@ -366,7 +370,7 @@ export class CapturedSide {
       }
       this.#deliver(segment, store.answer[segment], receiver);
     }
-    if (this.#waiting === NONE) this.#waitingBytes = 0;
+    if (this.#waiting === NONE) this.#waitingTail = NONE;
   }
 }
 
