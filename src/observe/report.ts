@@ -93,6 +93,10 @@ function describeTroubles(figures: ReplayFigures): string[] {
   for (const [code, count] of figures.injectErrors) add(count, `packets refused with ${code}`);
   add(counters.unsentPackets, "packets without room in the send queue");
   add(counters.withoutPort, "times no source port was free (-c names too few addresses)");
+  add(
+    counters.wrongChecksums,
+    "captured packets with a wrong checksum (--ignore-checksums takes them)",
+  );
   add(counters.unbelievedResets, "captured resets that were not the client's");
   add(counters.truncatedSegments, "segments cut by the capture's snap length");
   add(counters.lostBytes, "bytes lost");

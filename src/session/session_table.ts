@@ -6,6 +6,7 @@
  * acknowledges and sends at most once per batch, however many packets it was given.
  */
 
+import { ChecksumState, checksumState } from "../wire/checksum_state.ts";
 import type { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import { TcpOptions } from "../wire/tcp_options.ts";
@@ -177,6 +178,10 @@ export class SessionTable implements SessionHost {
         !this.#transfers.matches(transfer, packet.destinationAddress, packet.destinationPort)
       ) continue;
       this.counters.requestPackets++;
+      if (this.config.checksChecksums && checksumState(packet) === ChecksumState.Wrong) {
+        this.counters.wrongChecksums++;
+        return;
+      }
       for (let copy = 0; copy < this.config.copies; copy++) {
         this.#onCapturedFor(packet, transfer, copy, nowMs);
       }

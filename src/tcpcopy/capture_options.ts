@@ -60,6 +60,10 @@ export const captureOptions = object("Where packets come from, and how they leav
     description:
       message`Replay files whose packets were cut short when they were recorded; sessions end where bytes are missing.`,
   }),
+  ignoreChecksums: option("--ignore-checksums", {
+    description:
+      message`Replay packets with a wrong TCP checksum, too: for files that were edited. Without it they are left out, as their server left them out.`,
+  }),
   libpcap: optional(
     option("--libpcap", string({ metavar: "PATH" }), {
       description: message`The libpcap to use, for example one built for PF_RING.`,

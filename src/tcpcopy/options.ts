@@ -64,6 +64,7 @@ export interface TcpcopyOptions {
   /** 0: sessions wait for answers however far they are behind. */
   maxLagMs: number;
   replaysTls: boolean;
+  checksChecksums: boolean;
   maxMemoryBytes: number;
   /** Threads the connections are shared among; 1: all in the main thread. */
   workers: number;
@@ -310,6 +311,7 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
     answerTimeoutMs: given.answerTimeout * 1000,
     maxLagMs: given.maxLag * 1000,
     replaysTls: given.tlsAsIs,
+    checksChecksums: !given.ignoreChecksums,
     maxMemoryBytes: given.memory * (1 << 20),
     workers,
     mtuBytes: given.mtu,

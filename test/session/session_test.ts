@@ -579,6 +579,23 @@ Deno.test("where the target speaks first, one answer of another length may be a 
   assert.equal(connections, 3);
 });
 
+Deno.test("a packet with a wrong checksum does not take the good one's place", () => {
+  const bench = new Bench();
+  bench.open();
+  const bad = fromClient({
+    flags: "PA",
+    sequence: (CLIENT_ISS + 1) | 0,
+    acknowledgment: (ONLINE_ISS + 1) | 0,
+    payload: new TextEncoder().encode("evil"),
+  });
+  bad.bytes[bad.payloadOffset] ^= 1;
+  bench.table.onCaptured(bad, bench.nowMs);
+  assert.deepEqual(bench.turn(), []);
+  bench.client({ flags: "PA", text: "good" });
+  assert.deepEqual(bench.turn(), ["PA@0 good"]);
+  assert.equal(bench.table.counters.wrongChecksums, 1);
+});
+
 Deno.test("encrypted connections are recognised, said once, and not sent", () => {
   const hello = "\x16\x03\x01\x02\x00\x01rest";
   const bench = new Bench();
