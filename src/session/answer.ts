@@ -165,7 +165,9 @@ export class Answer {
 
   /** How long a silence must be to end the answer, ms. */
   #listenMs(source: AnswerSource, { expected, ownLagMs, nowMs }: Question, rhythm: Rhythm): number {
-    const waitMs = rhythm.waitMs(this.place(source, expected), ownLagMs, nowMs);
+    const learnedMs = rhythm.waitMs(this.place(source, expected), ownLagMs, nowMs);
+    const shortfallMs = this.got(source) < expected ? rhythm.shortfallMs(nowMs) : 0;
+    const waitMs = Math.max(learnedMs, shortfallMs);
     // The rest may be waiting for our acknowledgement (Nagle): that takes a round trip.
     return waitMs > 0 && source.roundTripMs >= LONG_TRIP_MS ? waitMs + source.roundTripMs : waitMs;
   }

@@ -68,7 +68,12 @@ const CLOSING_MEMORY = 10_000;
 const MIN_EXACT = 16;
 const MIN_EXACT_ONE_IN = 8;
 const MAX_SHORT_ONE_IN = 64;
-const AGREEMENT_WINDOW = 1 << 14;
+const AGREEMENT_WINDOW = 1 << 10;
+/**
+ * Where they agree and packets are lost, an answer that is shorter than online is hardly whole: its
+ * rest was lost, and comes again.
+ */
+const AGREED_PATIENCE_MS = 1500;
 
 /** Where in an answer a silence is. */
 export function placeOf(pieces: number, isPushed: boolean, got: number, expected: number): number {
@@ -230,6 +235,11 @@ export class Rhythm {
     this.#turns >>= 1;
     this.#exact >>= 1;
     this.#short >>= 1;
+  }
+
+  /** The least silence that ends an answer shorter than online, ms. */
+  shortfallMs(nowMs: number): number {
+    return nowMs < this.#lossyUntilMs && this.lengthsAgree ? AGREED_PATIENCE_MS : 0;
   }
 
   /** Whether this target's answers are as long as the online server's. */

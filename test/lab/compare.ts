@@ -25,6 +25,8 @@ export interface Comparison {
   earlyOnline: number;
   /** What is wrong: one line per connection, the first few. */
   mismatches: string[];
+  /** Where requests came early, in the same form. */
+  earlyConnections: string[];
 }
 
 /** What is expected otherwise than in a plain replay. */
@@ -72,16 +74,10 @@ export function compare(
     if (problem === undefined) exact++;
     else lines.push(`connection ${id ?? "?"} (from ${record.peer}): ${problem}`);
   }
-  // After the mismatches: bytes matter more than moments.
-  for (const record of target.connections) {
-    if (record.early === 0) continue;
-    lines.push(
-      `connection ${record.ids.join(", ")} (from ${record.peer}): ${record.early} requests came ` +
-        `before the reply they had waited for, first request ${record.earlyNumbers.join(", ")}`,
-    );
-  }
-  const mismatches = lines.slice(0, MAX_LINES);
-  if (lines.length > MAX_LINES) mismatches.push(`… and ${lines.length - MAX_LINES} more`);
+  const early = target.connections.filter((record) => record.early > 0).map((record) =>
+    `connection ${record.ids.join(", ")} (from ${record.peer}): ${record.early} requests came ` +
+    `before the reply they had waited for, first request ${record.earlyNumbers.join(", ")}`
+  );
   return {
     online: count,
     exact,
@@ -90,8 +86,15 @@ export function compare(
     requestsTarget: sum(target, (r) => r.frames),
     early: sum(target, (r) => r.early),
     earlyOnline: sum(online, (r) => r.early),
-    mismatches,
+    mismatches: shortened(lines),
+    earlyConnections: shortened(early),
   };
+}
+
+function shortened(lines: readonly string[]): string[] {
+  const shown = lines.slice(0, MAX_LINES);
+  if (lines.length > MAX_LINES) shown.push(`… and ${lines.length - MAX_LINES} more`);
+  return shown;
 }
 
 function sum(report: ServerReport, value: (record: ConnectionRecord) => number): number {

@@ -150,8 +150,10 @@ async function runService(lab: Lab, made: Case, directory: string) {
 
 function summarize(made: Case, result: ReplayResult, lost: number | undefined): CaseResult {
   const { comparison, problems } = result;
-  const early = comparison.early === 0 || made.mayBeEarly ? [] : [
+  const mostEarly = comparison.requestsOnline * (made.maxEarlyShare ?? 0);
+  const early = comparison.early <= mostEarly ? [] : [
     `${comparison.early} requests reached the target before the reply they had waited for`,
+    ...comparison.earlyConnections,
   ];
   const faults = [];
   if (comparison.earlyOnline > 0) {
@@ -167,7 +169,7 @@ function summarize(made: Case, result: ReplayResult, lost: number | undefined): 
     seconds: result.totalSeconds,
     tcpcopyCpuSeconds: result.cpuSeconds.tcpcopy,
     interceptCpuSeconds: result.cpuSeconds.intercept,
-    problems: [...problems, ...faults, ...early, ...comparison.mismatches],
+    problems: [...problems, ...faults, ...comparison.mismatches, ...early],
     ...(made.twisted && { twisted: twistFigures(made.twisted, result) }),
   };
 }

@@ -110,3 +110,13 @@ Deno.test("lengths agree when sums are the same again and again", () => {
     [true, true, false, false],
   );
 });
+
+Deno.test("where lengths agree and packets are lost, a shorter answer is given long", () => {
+  const rhythm = new Rhythm();
+  for (let i = 0; i < 50; i++) rhythm.noteSurplus(0);
+  assert.equal(rhythm.shortfallMs(NOW), 0);
+  rhythm.noteLoss(NOW);
+  assert.ok(rhythm.shortfallMs(NOW) > 1000);
+  for (let i = 0; i < 5; i++) rhythm.noteSurplus(-7);
+  assert.equal(rhythm.shortfallMs(NOW), 0);
+});
