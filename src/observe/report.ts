@@ -95,7 +95,7 @@ function describeTroubles(figures: ReplayFigures): string[] {
   add(counters.withoutPort, "times no source port was free (-c names too few addresses)");
   add(
     counters.wrongChecksums,
-    "captured packets with a wrong checksum (--ignore-checksums takes them)",
+    "captured packets with a wrong checksum",
   );
   add(counters.unbelievedResets, "captured resets that were not the client's");
   add(counters.truncatedSegments, "segments cut by the capture's snap length");

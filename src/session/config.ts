@@ -48,8 +48,11 @@ export interface SessionConfig extends SamplingRules {
   answerTimeoutMs: number;
   /** A session further behind its capture stops waiting for answers; 0: none does. */
   maxLagMs: number;
-  /** Whether packets with a wrong checksum are left out, as their server did. */
-  checksChecksums: boolean;
+  /**
+   * Whether captured packets with a wrong checksum are left out, as their server did: always, or only
+   * while most are right (files may have been made or edited without).
+   */
+  checksums: "must be right" | "mostly right" | "do not matter";
   /** Whether connections that begin with TLS are replayed like any other. */
   replaysTls: boolean;
   /** Connections in a row that the target may end without having answered. */
@@ -92,7 +95,7 @@ export const DEFAULT_SESSION_CONFIG: SessionConfig = {
   gapTimeoutMs: 5_000,
   answerTimeoutMs: 5_000,
   maxLagMs: 30_000,
-  checksChecksums: true,
+  checksums: "must be right",
   replaysTls: false,
   maxFruitless: 3,
   firstBackoffMs: 100,

@@ -17,7 +17,7 @@ export class SessionCounters {
   outOfOrderSegments = 0;
   /** Captured segments whose payload was not captured whole. */
   truncatedSegments = 0;
-  /** Captured packets with a wrong checksum: their server has dropped them, too. */
+  /** Captured packets with a wrong checksum. */
   wrongChecksums = 0;
   /** Resets in a client's name that its server cannot have believed. */
   unbelievedResets = 0;

@@ -50,6 +50,8 @@ const FLOW_OVER = 0x40000000;
 const FLOW_OVER_HEARD = FLOW_OVER + 1;
 /** The session ended before its client was through: a while later the connection may be joined. */
 const FLOW_LOST = FLOW_OVER + 2;
+/** Checksums are mostly right when so many are for each that is not. */
+const MOSTLY_RIGHT = 8;
 /** Offered when the client offered any, or when the SYN is made up. */
 const MIN_WINDOW_SCALE = 7;
 
@@ -100,6 +102,8 @@ export class SessionTable implements SessionHost {
   /** When each session's timer fires, Infinity when it is not set. */
   readonly #timerAtMs: number[] = [];
   #open = 0;
+  /** Captured packets whose checksum was computed, and is right. */
+  #rightChecksums = 0;
   /** How the target of each transfer answers. */
   readonly #rhythms: Rhythm[];
   /** Whether the connection seen last of each transfer began with TLS. */
@@ -178,14 +182,23 @@ export class SessionTable implements SessionHost {
         !this.#transfers.matches(transfer, packet.destinationAddress, packet.destinationPort)
       ) continue;
       this.counters.requestPackets++;
-      if (this.config.checksChecksums && checksumState(packet) === ChecksumState.Wrong) {
-        this.counters.wrongChecksums++;
-        return;
-      }
+      if (this.#isCorrupt(packet)) return;
       for (let copy = 0; copy < this.config.copies; copy++) {
         this.#onCapturedFor(packet, transfer, copy, nowMs);
       }
     }
+  }
+
+  /** Whether a captured packet was not meant to be like that, by its checksum. */
+  #isCorrupt(packet: Packet): boolean {
+    const { checksums } = this.config;
+    if (checksums === "do not matter") return false;
+    const state = checksumState(packet);
+    if (state === ChecksumState.Right) this.#rightChecksums++;
+    if (state !== ChecksumState.Wrong) return false;
+    this.counters.wrongChecksums++;
+    return checksums === "must be right" ||
+      this.#rightChecksums > MOSTLY_RIGHT * this.counters.wrongChecksums;
   }
 
   /** Whether a captured packet is one that was sent here: replaying it would never end. */

@@ -62,7 +62,7 @@ export const captureOptions = object("Where packets come from, and how they leav
   }),
   ignoreChecksums: option("--ignore-checksums", {
     description:
-      message`Replay packets with a wrong TCP checksum, too: for files that were edited. Without it they are left out, as their server left them out.`,
+      message`Replay packets with a wrong TCP checksum, too. Without it they are left out, as their server left them out; in files only where most are right.`,
   }),
   libpcap: optional(
     option("--libpcap", string({ metavar: "PATH" }), {

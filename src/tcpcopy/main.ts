@@ -129,7 +129,7 @@ function makeParts(
     answerTimeoutMs: options.answerTimeoutMs,
     maxLagMs: options.maxLagMs,
     replaysTls: options.replaysTls,
-    checksChecksums: options.checksChecksums,
+    checksums: options.checksums,
     clockOffsetMs: Date.now() | 0,
     secret: crypto.getRandomValues(new Int32Array(1))[0],
   };

@@ -19,6 +19,7 @@ import { type ProcessOptions, processOptions } from "../cli/process_options.ts";
 import { configuration, message, readSettings, type Settings } from "../cli/program.ts";
 import { tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
 import type { TunnelForm } from "../tunnel/form.ts";
+import type { SessionConfig } from "../session/config.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 import { assertDumpLogs, captureOptions, readInput } from "./capture_options.ts";
@@ -64,7 +65,7 @@ export interface TcpcopyOptions {
   /** 0: sessions wait for answers however far they are behind. */
   maxLagMs: number;
   replaysTls: boolean;
-  checksChecksums: boolean;
+  checksums: SessionConfig["checksums"];
   maxMemoryBytes: number;
   /** Threads the connections are shared among; 1: all in the main thread. */
   workers: number;
@@ -311,7 +312,11 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
     answerTimeoutMs: given.answerTimeout * 1000,
     maxLagMs: given.maxLag * 1000,
     replaysTls: given.tlsAsIs,
-    checksChecksums: !given.ignoreChecksums,
+    checksums: given.ignoreChecksums
+      ? "do not matter"
+      : isOffline
+      ? "mostly right"
+      : "must be right",
     maxMemoryBytes: given.memory * (1 << 20),
     workers,
     mtuBytes: given.mtu,

@@ -124,6 +124,8 @@ export class Replay {
     );
     this.table.wayBackWorks = false;
     this.table.onEncrypted = (transfer) => {
+      // Each worker sees some of such connections; one of them says so.
+      if (options.session.partition.index > 0) return;
       const { onlinePort } = options.transfers[transfer];
       this.log.warn(
         `port ${onlinePort}: clients speak TLS, which cannot be replayed as it was captured (the ` +

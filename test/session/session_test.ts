@@ -594,6 +594,21 @@ Deno.test("a packet with a wrong checksum does not take the good one's place", (
   bench.client({ flags: "PA", text: "good" });
   assert.deepEqual(bench.turn(), ["PA@0 good"]);
   assert.equal(bench.table.counters.wrongChecksums, 1);
+
+  // In a file that was made without checksums they say nothing.
+  const file = new Bench({ checksums: "mostly right" });
+  file.open();
+  file.table.onCaptured(bad, file.nowMs);
+  assert.deepEqual(file.turn(), ["PA@0 dvil"]);
+  // Where most are right, one that is not does.
+  const mixed = new Bench({ checksums: "mostly right" });
+  mixed.open();
+  agree(mixed);
+  mixed.turn();
+  const { requestPackets } = mixed.table.counters;
+  mixed.table.onCaptured(bad, mixed.nowMs);
+  assert.equal(mixed.table.counters.requestPackets, requestPackets + 1);
+  assert.equal(mixed.table.counters.duplicateBytes, 0);
 });
 
 Deno.test("encrypted connections are recognised, said once, and not sent", () => {
