@@ -14,7 +14,7 @@ import {
   writePcapFileHeader,
   writePcapRecordHeader,
 } from "../../src/wire/pcap_file.ts";
-import { writeTcpHeader } from "../../src/wire/tcp.ts";
+import { writeTcpChecksumIpv4, writeTcpHeader } from "../../src/wire/tcp.ts";
 import { TcpFlag } from "../../src/wire/tcp_flags.ts";
 import {
   writeMssOption,
@@ -82,6 +82,7 @@ export class ClientPackets {
     const total = end + payloadBytes;
     writeIpv4Header(view, 0, total, 1, 64, 6, clientOf(flow), ONLINE_ADDRESS);
     writeTcpHeader(view, 20, portOf(flow), SERVICE_PORT, sequence, ack, end - 20, flags, 65535);
+    writeTcpChecksumIpv4(this.bytes, view, 0, 20, total - 20);
     return total;
   }
 }
