@@ -53,9 +53,9 @@ async function demonstrate(): Promise<boolean> {
   try {
     await phase(
       "programs",
-      "starting two versions of an application, clients, intercept, tcpcopy",
+      "starting two versions of a shop, clients, intercept, tcpcopy",
       () => replays.start(),
-      () => "two versions of an application, clients, intercept, tcpcopy are ready",
+      () => "two versions of a shop, clients, intercept, tcpcopy ready",
     );
     const live = await phase(
       "live",
