@@ -34,6 +34,9 @@ export const QUICK: StrategyJson = {
   mem_max_rate: 80,
 };
 
+/** Its first window is open for long enough to be made longer, on a busy machine too. */
+export const PATIENT: StrategyJson = { ...QUICK, interval: 6, duration: 5 };
+
 /** Layotto's example configuration, with another strategy. */
 export function layottoConfiguration(strategy: StrategyJson, port: number): string {
   const filters = [

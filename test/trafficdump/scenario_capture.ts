@@ -10,7 +10,7 @@ import { parseReport } from "../lab/report.ts";
 import { type Workload, workloads } from "../lab/workloads.ts";
 import { badWireCounts, makeBadWire } from "./bad_wire.ts";
 import { readRecords, streamsOf } from "./dump_log.ts";
-import { Dumper, layottoConfiguration, QUICK } from "./dumper.ts";
+import { Dumper, layottoConfiguration, PATIENT, QUICK } from "./dumper.ts";
 import { FakeLoad } from "./fake_load.ts";
 import type { HttpRecord } from "./http.ts";
 import type { ScenarioResult } from "./lab.ts";
@@ -52,7 +52,7 @@ export async function capture(lab: Lab, directory: string): Promise<ScenarioResu
   await makeBadWire(2, 15);
   const online = await startServices(lab, "online", directory);
   const config = `${directory}/config.json`;
-  await Deno.writeTextFile(config, layottoConfiguration(QUICK, HTTP_PORT));
+  await Deno.writeTextFile(config, layottoConfiguration(PATIENT, HTTP_PORT));
   const ports = `${BINARY_PORT},${HTTP_PORT}`;
   const dumper = await Dumper.start(lab, `${directory}/logs`, ["-c", config, "-p", ports]);
   await dumper.process.waitFor(/window .* is open/, START_TIMEOUT_MS);

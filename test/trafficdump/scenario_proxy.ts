@@ -3,7 +3,7 @@
 import { addresses, type Lab } from "../lab/hosts.ts";
 import { pause } from "../lab/programs.ts";
 import { readRecords, streamsOf } from "./dump_log.ts";
-import { Dumper, QUICK } from "./dumper.ts";
+import { Dumper, PATIENT, QUICK } from "./dumper.ts";
 import { FakeLoad } from "./fake_load.ts";
 import type { ScenarioResult } from "./lab.ts";
 
@@ -23,7 +23,7 @@ export async function proxy(lab: Lab, directory: string): Promise<ScenarioResult
   const service = lab.spawn("online", [...script("echo.ts"), "serve", `${SERVICE_PORT}`]);
   await service.waitFor(/^ready$/m, TIMEOUT_MS);
   const config = `${directory}/strategy.json`;
-  await Deno.writeTextFile(config, JSON.stringify(QUICK));
+  await Deno.writeTextFile(config, JSON.stringify(PATIENT));
   const filter = new URL("counting_filter.ts", import.meta.url).pathname;
   const dumper = await Dumper.start(lab, `${directory}/logs`, [
     ...["-c", config, "--proxy", `${PROXY_PORT}-127.0.0.1:${SERVICE_PORT}`, "--filter", filter],
