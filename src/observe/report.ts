@@ -97,6 +97,8 @@ function describeTroubles(figures: ReplayFigures): string[] {
     counters.wrongChecksums,
     "captured packets with a wrong checksum",
   );
+  add(counters.unprovenPackets, "packets of clients the online service does not know");
+  add(counters.implausiblePackets, "packets with numbers the online server does not accept");
   add(counters.unbelievedResets, "captured resets that were not the client's");
   add(counters.truncatedSegments, "segments cut by the capture's snap length");
   add(counters.lostBytes, "bytes lost");

@@ -9,6 +9,8 @@
 import type { Packet } from "../wire/packet.ts";
 import { seqDiff, seqLess, seqLessEq, seqMax } from "../wire/sequence.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
+import { AcceptableNumbers } from "./acceptable_numbers.ts";
+import type { Opening } from "./admission.ts";
 import type { SessionCounters } from "./counters.ts";
 import { NONE, SegmentFlag, type SegmentStore } from "./segment_store.ts";
 
@@ -33,6 +35,14 @@ export interface SegmentReceiver {
   append(segment: number): void;
 }
 
+/** What all captured sides of one capture share. */
+export interface CaptureContext {
+  readonly store: SegmentStore;
+  readonly counters: SessionCounters;
+  /** Whether the capture may have missed packets; otherwise all that the server saw was captured. */
+  missesPackets: boolean;
+}
+
 /** No window is larger (RFC 7323 section 2.3): a reset farther ahead was never the client's. */
 const MAX_WINDOW_BYTES = 1 << 30;
 /** Segments so far behind cannot be this connection's any more. */
@@ -54,9 +64,12 @@ export class CapturedSide {
   /** Bytes accepted in order. */
   bytes = 0;
 
+  readonly #context: CaptureContext;
   readonly #store: SegmentStore;
   readonly #counters: SessionCounters;
   readonly #pieceBytes: number;
+  /** Which numbers the server accepts. */
+  readonly #numbers = new AcceptableNumbers();
   #ackKnown = false;
   #turnAck = 0;
   #lastAck = 0;
@@ -73,18 +86,30 @@ export class CapturedSide {
   #waitingTail = NONE;
 
   /** @param pieceBytes longer captured segments (offloads) are cut into pieces of this size */
-  constructor(store: SegmentStore, counters: SessionCounters, pieceBytes: number) {
-    this.#store = store;
-    this.#counters = counters;
+  constructor(context: CaptureContext, pieceBytes: number) {
+    this.#context = context;
+    this.#store = context.store;
+    this.#counters = context.counters;
     this.#pieceBytes = pieceBytes;
   }
 
-  /** Begins after a captured SYN. */
+  /** Begins behind a captured SYN. */
   startAfterSyn(sequence: number, nowMs: number): void {
     this.next = (sequence + 1) | 0;
     this.#seenTo = this.next;
     this.#oldest = sequence;
     this.heardAtMs = nowMs;
+  }
+
+  /** Begins behind a client's SYN, with what is known of the handshake. */
+  startAccepted(opening: Opening, nowMs: number): void {
+    this.startAfterSyn(opening.initialSequence, nowMs);
+    // Windows are scaled only if both wanted it (RFC 7323 section 2.2).
+    this.#numbers.begin(opening);
+    if (!opening.isAnswered) return;
+    this.#ackKnown = true;
+    this.#turnAck = (opening.serviceSequence + 1) | 0;
+    this.#lastAck = this.#turnAck;
   }
 
   /** Begins in mid-stream, with a segment known to start a turn. */
@@ -108,6 +133,11 @@ export class CapturedSide {
     return this.gapSinceMs !== 0;
   }
 
+  /** Whether the client's end was captured, but not all before it. */
+  get isMissingBeforeEnd(): boolean {
+    return this.end === CapturedEnd.Open && this.#endSeen !== CapturedEnd.Open;
+  }
+
   /**
    * Takes a captured packet of the client; of a SYN the payload (RFC 7413), once it was begun with.
    *
@@ -115,12 +145,17 @@ export class CapturedSide {
    */
   accept(packet: Packet, nowMs: number, receiver: SegmentReceiver): boolean {
     if (seqLess(packet.sequence, this.#oldest)) return true;
+    const lastAck = this.#ackKnown ? this.#lastAck : packet.acknowledgment;
+    if (!this.#numbers.accept(packet, this.next, lastAck, this.#context.missesPackets)) {
+      this.#counters.implausiblePackets++;
+      return true;
+    }
     this.heardAtMs = nowMs;
     const hasAck = (packet.flags & TcpFlag.Ack) !== 0;
     if (hasAck) this.#noteAck(packet.acknowledgment);
     const acknowledgment = hasAck ? packet.acknowledgment : this.#lastAck;
     const isReset = (packet.flags & TcpFlag.Rst) !== 0;
-    if (isReset && this.#endSeen === CapturedEnd.Fin) this.resetAfterFin = true;
+    if (isReset && this.#endSeen === CapturedEnd.Fin) this.#noteResetAfterFin(packet.sequence);
     if (this.end !== CapturedEnd.Open) return true;
     if (isReset) this.#noteReset(packet.sequence, acknowledgment);
     else if (!this.#acceptSegment(packet, acknowledgment, nowMs, receiver)) return false;
@@ -147,14 +182,15 @@ export class CapturedSide {
     const length = packet.payloadLength;
     const right = (firstByte(packet) + length) | 0;
     this.#seenTo = seqMax(this.#seenTo, right);
-    if (this.#endSeen === CapturedEnd.Reset && seqLess(this.#endSequence, right)) {
-      this.#forgetReset();
-    }
-    if (packet.flags & TcpFlag.Fin && this.#endSeen !== CapturedEnd.Fin) {
-      this.resetAfterFin = this.#endSeen === CapturedEnd.Reset; // captured ahead of the FIN
+    if (this.#endSeen !== CapturedEnd.Open && this.#isBehindEnd(right)) this.#forgetEnd();
+    const isNewEnd = this.#endSeen !== CapturedEnd.Fin || seqLess(right, this.#endSequence);
+    if (packet.flags & TcpFlag.Fin && isNewEnd) {
+      const hadReset = this.#endSeen === CapturedEnd.Reset; // captured ahead of the FIN
+      const resetAt = this.#endSequence;
       this.#endSeen = CapturedEnd.Fin;
       this.#endSequence = right;
       this.#endAck = acknowledgment;
+      if (hadReset) this.#noteResetAfterFin(resetAt);
     }
     if (length > 0) {
       if (packet.capturedPayloadLength < length) {
@@ -221,10 +257,26 @@ export class CapturedSide {
     this.#endAck = acknowledgment;
   }
 
-  /** The client goes on behind its reset: it was somebody else's. */
-  #forgetReset(): void {
+  /** Behind its FIN a client has one number left; without the FIN's when the server had not had it. */
+  #noteResetAfterFin(sequence: number): void {
+    const behind = seqDiff(sequence, this.#endSequence);
+    if (behind === 0 || behind === 1) this.resetAfterFin = true;
+    else this.#counters.unbelievedResets++;
+  }
+
+  /** Whether the client has sent up to here although its end was seen. */
+  #isBehindEnd(right: number): boolean {
+    // A FIN has a number of its own.
+    const own = this.#endSeen === CapturedEnd.Fin ? 1 : 0;
+    return seqLess((this.#endSequence + own) | 0, right);
+  }
+
+  /** The client goes on behind its end: that was somebody else's. */
+  #forgetEnd(): void {
+    if (this.#endSeen === CapturedEnd.Reset) this.#counters.unbelievedResets++;
+    else this.#counters.implausiblePackets++;
     this.#endSeen = CapturedEnd.Open;
-    this.#counters.unbelievedResets++;
+    this.resetAfterFin = false;
   }
 
   #finish(end: CapturedEnd, answer: number): void {

@@ -19,6 +19,10 @@ export class SessionCounters {
   truncatedSegments = 0;
   /** Captured packets with a wrong checksum. */
   wrongChecksums = 0;
+  /** Packets behind a SYN, or in mid-stream, that do not prove that the service knows the client. */
+  unprovenPackets = 0;
+  /** Packets in a client's name with numbers its server does not accept (RFC 5961). */
+  implausiblePackets = 0;
   /** Resets in a client's name that its server cannot have believed. */
   unbelievedResets = 0;
   /** Response headers handed to the table. */

@@ -12,7 +12,7 @@ import { seqDiff, seqLess, seqLessEq, seqMax } from "../wire/sequence.ts";
 import type { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import type { TcpOptions } from "../wire/tcp_options.ts";
-import type { SessionCounters } from "./counters.ts";
+import type { CaptureContext } from "./captured_side.ts";
 import {
   type HandshakeOptions,
   offeredScale,
@@ -22,7 +22,7 @@ import {
 } from "./handshake.ts";
 import { RangeSet } from "./range_set.ts";
 import { RttEstimator } from "./rtt.ts";
-import { NONE, SegmentFlag, type SegmentStore } from "./segment_store.ts";
+import { NONE, SegmentFlag } from "./segment_store.ts";
 import { SegmentWriter } from "./segment_writer.ts";
 import { SendStream } from "./send_stream.ts";
 
@@ -47,10 +47,8 @@ export const EndpointEvent = {
 } as const;
 
 /** What all endpoints of a table share. */
-export interface EndpointContext {
-  readonly store: SegmentStore;
+export interface EndpointContext extends CaptureContext {
   readonly writer: SegmentWriter;
-  readonly counters: SessionCounters;
   /** Largest IP packet to send, bytes. */
   readonly mtuBytes: number;
 }

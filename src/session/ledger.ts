@@ -29,6 +29,10 @@ export const Outcome = {
   Rejected: 9,
   /** The captured connection is encrypted (TLS); what was captured means nothing to the target. */
   Encrypted: 10,
+  /** The client of a SYN never proved that the online service accepted it: a scan, a flood. */
+  NeverAccepted: 11,
+  /** As Complete, but over more than one connection, since the target ended the one before. */
+  Continued: 12,
 } as const;
 export type Outcome = typeof Outcome[keyof typeof Outcome];
 
@@ -45,6 +49,8 @@ export const OUTCOME_NAMES = [
   "open at exit",
   "rejected",
   "encrypted",
+  "never accepted",
+  "continued",
 ] as const;
 
 /** What outcomes look like that need more than a word; shown where there are such sessions. */
@@ -56,6 +62,14 @@ export const OUTCOME_ADVICE: readonly (string | undefined)[] = OUTCOME_NAMES.map
   if (outcome === Outcome.Encrypted) {
     return "TLS cannot be replayed as it was captured, the target has other keys: copy the traffic " +
       "behind what ends TLS, or replay it all the same with --tls-as-is";
+  }
+  if (outcome === Outcome.NeverAccepted) {
+    return "connections that the online service never accepted (scans, floods, refused ones): the " +
+      "target does not hear of them";
+  }
+  if (outcome === Outcome.Continued) {
+    return "complete, but the target closed the connection where the online server did not, and " +
+      "the rest went over a fresh one";
   }
   return undefined;
 });
@@ -77,8 +91,9 @@ export class Ledger {
     return this.seen - this.ended.reduce((sum, count) => sum + count, 0);
   }
 
-  /** Whether every session has ended, completely. */
+  /** Whether everything that the online service accepted has arrived. */
   get allComplete(): boolean {
-    return this.ended[Outcome.Complete] === this.seen;
+    const { Complete, Continued, NeverAccepted } = Outcome;
+    return this.ended[Complete] + this.ended[Continued] + this.ended[NeverAccepted] === this.seen;
   }
 }

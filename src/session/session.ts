@@ -10,8 +10,8 @@
 import type { Packet } from "../wire/packet.ts";
 import { looksEncrypted } from "../wire/tls.ts";
 import { seqDiff, seqLess } from "../wire/sequence.ts";
-import { TcpFlag } from "../wire/tcp_flags.ts";
 import type { TcpOptions } from "../wire/tcp_options.ts";
+import type { Opening } from "./admission.ts";
 import { Evidence, NEVER_MS } from "./answer.ts";
 import { CapturedEnd, CapturedSide, type SegmentReceiver } from "./captured_side.ts";
 import type { SessionConfig } from "./config.ts";
@@ -64,17 +64,15 @@ export class Session implements SegmentReceiver {
   readonly copy: number;
   /** Whether captured packets still lead here; false once the four-tuple was taken over. */
   attached = true;
-  /** The captured SYN's sequence number; meaningful unless joining. */
+  /** The captured SYN's sequence number; of a joined connection, its first packet's. */
   readonly initialSequence: number;
-  /** Waits for a boundary between requests to begin at. */
-  joining = false;
+  /** Whether a SYN of another connection with this four-tuple came. */
+  contested = false;
   /** Whether the table has put the session on its list of those to be served. */
   touched = false;
   ended = false;
 
   readonly #host: SessionHost;
-  #joinNext = 0;
-  #joinAck = 0;
   /** The first segment of the turn that waits for its answer, or NONE. */
   #pendingTurn = NONE;
   /** Decides when that turn may go. */
@@ -89,6 +87,7 @@ export class Session implements SegmentReceiver {
   /** Whether the client's ending was passed on without the answer before it. */
   #endsUnanswered = false;
   #isJoined = false;
+  #isContinued = false;
   #isEncrypted = false;
   #hasBegun = false;
   #lostBytes = 0;
@@ -114,7 +113,7 @@ export class Session implements SegmentReceiver {
     this.transfer = transfer;
     this.copy = copy;
     this.initialSequence = initialSequence;
-    this.captured = new CapturedSide(host.context.store, host.context.counters, pieceBytes);
+    this.captured = new CapturedSide(host.context, pieceBytes);
     this.endpoint = new TcpEndpoint(host.context, options);
     this.#gate = new TurnGate(this.endpoint, host.rhythmOf(transfer), host.context.counters);
   }
@@ -127,7 +126,7 @@ export class Session implements SegmentReceiver {
   /** Whether the client's connection was still open when it was heard last. */
   get clientMayGoOn(): boolean {
     const { end } = this.captured;
-    if (this.joining || this.#isEncrypted) return false;
+    if (this.#isEncrypted) return false;
     return end === CapturedEnd.Open || end === CapturedEnd.Gap;
   }
 
@@ -138,21 +137,12 @@ export class Session implements SegmentReceiver {
 
   // --------------------------------------------------------------------------- captured packets
 
-  /** Begins with the client's SYN, which may carry the first bytes (RFC 7413). */
-  beginWithSyn(packet: Packet, nowMs: number): void {
-    this.captured.startAfterSyn(packet.sequence, nowMs);
+  /** Begins after the client's handshake; its SYN is given if it had the first bytes (RFC 7413). */
+  beginAccepted(opening: Opening, syn: Packet | undefined, nowMs: number): void {
+    this.captured.startAccepted(opening, nowMs);
     // Where TLS is expected the first bytes are looked at before the target hears of the client.
     this.#connectWanted = !this.#host.expectsTls(this.transfer);
-    if (packet.payloadLength > 0) this.onCaptured(packet, nowMs);
-  }
-
-  /** Begins in mid-stream, with a packet that may lie in the middle of a request. */
-  beginJoining(packet: Packet, nowMs: number): void {
-    this.joining = true;
-    this.#isJoined = true;
-    this.captured.heardAtMs = nowMs;
-    this.#joinNext = (packet.sequence + packet.payloadLength) | 0;
-    this.#joinAck = packet.acknowledgment;
+    if (syn !== undefined) this.onCaptured(syn, nowMs);
   }
 
   /** Begins in mid-stream, with a packet known to begin a request. */
@@ -166,34 +156,7 @@ export class Session implements SegmentReceiver {
 
   /** Takes a captured packet of the client. */
   onCaptured(packet: Packet, nowMs: number): void {
-    if (this.joining && !this.#findBoundary(packet, nowMs)) return;
     if (!this.captured.accept(packet, nowMs, this)) this.abort(Outcome.Shed, nowMs);
-  }
-
-  /**
-   * A request begins with the first bytes the client sent after having read more of the answer. Both
-   * sides of that boundary must have been seen: what came before it, and that nothing lies between.
-   */
-  #findBoundary(packet: Packet, nowMs: number): boolean {
-    this.captured.heardAtMs = nowMs;
-    if (packet.flags & (TcpFlag.Fin | TcpFlag.Rst)) {
-      this.#end(Outcome.NotJoined, nowMs);
-      return false;
-    }
-    if (packet.payloadLength === 0 || (packet.flags & TcpFlag.Ack) === 0) return false;
-    if (packet.sequence === this.#joinNext && seqLess(this.#joinAck, packet.acknowledgment)) {
-      this.joining = false;
-      this.#host.context.counters.joined++;
-      this.captured.startAt(packet.sequence, packet.acknowledgment, nowMs);
-      this.#connectWanted = true;
-      return true;
-    }
-    const right = (packet.sequence + packet.payloadLength) | 0;
-    if (seqLess(this.#joinNext, right)) {
-      this.#joinNext = right;
-      this.#joinAck = packet.acknowledgment;
-    }
-    return false;
   }
 
   /** Takes the next segment in order from the captured side. */
@@ -234,11 +197,7 @@ export class Session implements SegmentReceiver {
   }
 
   /** No more packets will be captured. */
-  stopCapture(nowMs: number): void {
-    if (this.joining) {
-      this.#end(Outcome.NotJoined, nowMs);
-      return;
-    }
+  stopCapture(): void {
     this.captured.declareStopped();
   }
 
@@ -283,12 +242,6 @@ export class Session implements SegmentReceiver {
   /** Does what is due: time-outs, reconnection, releasing turns, sending. */
   serve(nowMs: number): void {
     this.#gate.lookAtMs = NEVER_MS;
-    if (this.joining) {
-      if (nowMs - this.captured.heardAtMs >= this.#host.config.sessionTimeoutMs) {
-        this.#end(Outcome.NotJoined, nowMs);
-      }
-      return;
-    }
     if (this.#isEncrypted) {
       this.abort(Outcome.Encrypted, nowMs);
       return;
@@ -374,6 +327,7 @@ export class Session implements SegmentReceiver {
       return;
     }
     endpoint.stream.startAt((this.#host.initialSequence(this, nowMs) + 1) | 0);
+    this.#isContinued = this.#opened;
     if (this.#opened && this.#pendingTurn !== NONE) {
       // Nothing on the fresh connection answers what went before; but who spoke first will again.
       this.#host.context.store.answer[this.#pendingTurn] = this.#gate.greetingBytes;
@@ -476,7 +430,10 @@ export class Session implements SegmentReceiver {
       endpoint.progressAtMs,
     );
     if (nowMs - active < this.#timeoutMs()) return false;
-    this.abort(Outcome.TimedOut, nowMs);
+    this.abort(
+      this.captured.isMissingBeforeEnd ? Outcome.CaptureGap : Outcome.TimedOut,
+      nowMs,
+    );
     return true;
   }
 
@@ -588,6 +545,8 @@ export class Session implements SegmentReceiver {
       ? Outcome.ResetByTarget
       : this.captured.end === CapturedEnd.Gap
       ? Outcome.CaptureGap
+      : this.#isContinued
+      ? Outcome.Continued
       : Outcome.Complete;
     this.#end(outcome, nowMs);
   }

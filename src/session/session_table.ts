@@ -7,10 +7,11 @@
  */
 
 import { ChecksumState, checksumState } from "../wire/checksum_state.ts";
-import type { Packet } from "../wire/packet.ts";
+import { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import { TcpOptions } from "../wire/tcp_options.ts";
 import { AddressPool, mix, RECENTLY_CLOSED } from "./address_pool.ts";
+import { Admission, type Opening, Verdict } from "./admission.ts";
 import { BlockPool } from "./block_pool.ts";
 import { ClientSample } from "./client_sample.ts";
 import { ClosedQueue } from "./closed_queue.ts";
@@ -20,6 +21,7 @@ import { SessionCounters } from "./counters.ts";
 import type { EndpointContext } from "./endpoint.ts";
 import { FlowTable, flowWord } from "./flow_table.ts";
 import type { HandshakeOptions } from "./handshake.ts";
+import type { ServiceEvidence } from "./service_evidence.ts";
 import { Ledger, Outcome } from "./ledger.ts";
 import { Rhythm } from "./rhythm.ts";
 import { SegmentStore } from "./segment_store.ts";
@@ -40,6 +42,7 @@ export interface RouteAnnouncer {
   forget(address: number, port: number, targetAddress: number, targetPort: number): void;
 }
 
+const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
 const HEADERS_BYTES = 40;
 const TIMESTAMPS_BYTES = 12;
 /** Above this share of the memory cap no new session begins. */
@@ -63,6 +66,8 @@ export class SessionTable implements SessionHost {
   readonly delays = new Delays();
   /** Called for the first connection to a transfer's port that turns out to be encrypted. */
   onEncrypted: (transfer: number) => void = () => {};
+  /** Called for a transfer's first connection of which nothing tells that the service accepted it. */
+  onUnproven: (transfer: number) => void = () => {};
   /** Set by the owner as the tunnel comes and goes. */
   wayBackWorks = true;
   /** Set by the owner while memory or CPU are short: no new session begins. */
@@ -75,6 +80,7 @@ export class SessionTable implements SessionHost {
   readonly #routes: RouteAnnouncer;
   readonly #pool: BlockPool;
   readonly #options = new TcpOptions();
+  readonly #syn = new Packet();
   /** What the session being made will offer. */
   readonly #offer: HandshakeOptions = {
     mss: 0,
@@ -88,6 +94,8 @@ export class SessionTable implements SessionHost {
   readonly #replayFlows = new FlowTable();
   /** Flows that were open before the capture, and between two requests. */
   readonly #restingFlows = new FlowTable();
+  /** Connections whose clients have proved nothing yet. */
+  readonly #admission: Admission;
   readonly #addresses: AddressPool;
   readonly #sample: ClientSample;
   /** Replayed connections that ended shortly before. */
@@ -109,6 +117,7 @@ export class SessionTable implements SessionHost {
   /** Whether the connection seen last of each transfer began with TLS. */
   readonly #isTls: (boolean | undefined)[] = [];
   readonly #hadTls = new Set<number>();
+  readonly #hadUnproven = new Set<number>();
   /** When each target may be retried next. */
   readonly #retryAtMs: number[];
 
@@ -132,7 +141,12 @@ export class SessionTable implements SessionHost {
       writer: new SegmentWriter(sink, store, this.counters, config.clockOffsetMs),
       counters: this.counters,
       mtuBytes: config.mtuBytes,
+      missesPackets: true,
     };
+    this.#admission = new Admission(this.counters, transfers.transfers.length, {
+      neverAccepted: () => this.#bookUnproven(Outcome.NeverAccepted),
+      notJoined: () => this.#bookUnproven(Outcome.NotJoined),
+    });
     this.#addresses = new AddressPool(config.clientAddresses, this.#replayFlows, config);
     this.#sample = new ClientSample(config);
     this.#closed = new ClosedQueue(
@@ -152,7 +166,12 @@ export class SessionTable implements SessionHost {
 
   /** Captured and replayed flows that are remembered. */
   get knownFlows(): number {
-    return this.#capturedFlows.size + this.#replayFlows.size;
+    return this.#capturedFlows.size + this.#replayFlows.size + this.#admission.size;
+  }
+
+  /** Set by the owner: what is known of the online service besides the captured packets. */
+  set evidence(evidence: ServiceEvidence) {
+    this.#admission.evidence = evidence;
   }
 
   /** Sets another cap of the payload memory, bytes; what is beyond it is not taken back. */
@@ -173,19 +192,40 @@ export class SessionTable implements SessionHost {
 
   // --------------------------------------------------------------------------- captured packets
 
-  /** Takes a captured packet of a real client; the packet is only read during the call. */
+  /**
+   * Takes a captured packet of a real client, or a SYN-ACK of the online service; the packet is only
+   * read during the call.
+   */
   onCaptured(packet: Packet, nowMs: number): void {
-    const transfers = this.#transfers.transfers.length;
+    const { transfers } = this.#transfers;
     if (this.#transfers.mayLoop && this.#isOwn(packet)) return;
-    for (let transfer = 0; transfer < transfers; transfer++) {
+    let isRequest = false;
+    for (let transfer = 0; transfer < transfers.length; transfer++) {
       if (
         !this.#transfers.matches(transfer, packet.destinationAddress, packet.destinationPort)
       ) continue;
+      isRequest = true;
       this.counters.requestPackets++;
       if (this.#isCorrupt(packet)) return;
-      for (let copy = 0; copy < this.config.copies; copy++) {
-        this.#onCapturedFor(packet, transfer, copy, nowMs);
-      }
+      this.#onCapturedFor(packet, transfer, nowMs);
+    }
+    if (!isRequest) this.onServiceAccepts(packet, nowMs);
+  }
+
+  /** Takes a packet of the online service, if it is a SYN-ACK: the service accepts a client. */
+  onServiceAccepts(packet: Packet, nowMs: number): void {
+    if ((packet.flags & SYN_ACK) !== SYN_ACK) return;
+    const { transfers } = this.#transfers;
+    for (let transfer = 0; transfer < transfers.length; transfer++) {
+      if (!this.#transfers.matches(transfer, packet.sourceAddress, packet.sourcePort)) continue;
+      const { destinationAddress: address, destinationPort: port } = packet;
+      const word = flowWord(port, transfer * this.config.copies);
+      const session = this.#sessionOf(this.#capturedFlows.get(address, word));
+      if (session?.initialSequence === ((packet.acknowledgment - 1) | 0)) continue; // sent again
+      const options = this.#options;
+      options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
+      const isWanted = this.#isWanted(address, port, nowMs);
+      this.#admission.onAnswer(packet, options, address, word, transfer, isWanted, nowMs);
     }
   }
 
@@ -227,35 +267,147 @@ export class SessionTable implements SessionHost {
     }
   }
 
-  #onCapturedFor(packet: Packet, transfer: number, copy: number, nowMs: number): void {
+  #onCapturedFor(packet: Packet, transfer: number, nowMs: number): void {
     const address = packet.sourceAddress;
-    const word = flowWord(packet.sourcePort, transfer * this.config.copies + copy);
+    const { copies } = this.config;
+    const word = flowWord(packet.sourcePort, transfer * copies);
     const value = this.#capturedFlows.get(address, word);
-    let session = value < 0 || value >= FLOW_OVER ? undefined : this.#sessions[value]!;
-    const isSyn = (packet.flags & TcpFlag.Syn) !== 0;
-    if (isSyn) {
-      if (packet.flags & (TcpFlag.Ack | TcpFlag.Rst)) return; // not a client's
-      if (session !== undefined && !session.joining) {
-        if (session.initialSequence === packet.sequence) return; // sent again
-        session.detach();
-        this.#capturedFlows.delete(address, word);
-        this.touch(session);
-      } else if (session !== undefined) session.stopCapture(nowMs);
-      this.#restingFlows.delete(address, word);
-      session = this.#create(packet, address, word, transfer, copy, nowMs);
-      session?.beginWithSyn(packet, nowMs);
-    } else if (value >= FLOW_OVER) {
-      if (value === FLOW_OVER) this.#capturedFlows.set(address, word, FLOW_OVER_HEARD);
-    } else if (session === undefined) {
-      if (packet.payloadLength === 0 || (packet.flags & TcpFlag.Ack) === 0) return;
-      if (!this.config.joins) return;
-      session = this.#create(packet, address, word, transfer, copy, nowMs);
-      if (this.#restingFlows.get(address, word) >= 0) {
-        this.#restingFlows.delete(address, word);
-        session?.beginAtTurn(packet, nowMs);
-      } else session?.beginJoining(packet, nowMs);
-    } else session.onCaptured(packet, nowMs);
-    if (session !== undefined && !session.ended) this.touch(session);
+    const session = this.#sessionOf(value);
+    if ((packet.flags & TcpFlag.Syn) !== 0) {
+      this.#onSyn(packet, address, word, session, nowMs);
+      return;
+    }
+    if (session === undefined || session.contested) {
+      const admission = this.#admission;
+      let verdict = admission.judgeOpening(packet, address, word, transfer);
+      if (verdict === Verdict.None && value === -1 && this.#mayJoin(packet, nowMs)) {
+        verdict = this.#restingFlows.get(address, word) >= 0
+          ? Verdict.Joined
+          : admission.judgeStranger(packet, address, word, nowMs);
+      }
+      if (verdict === Verdict.Accepted || verdict === Verdict.Joined) {
+        this.#begin(packet, transfer, verdict, nowMs);
+        return;
+      }
+    }
+    this.#onCapturedBy(session, value, packet, address, word, nowMs);
+    for (let copy = 1; copy < copies; copy++) {
+      const itsValue = this.#capturedFlows.get(address, word + copy);
+      const its = this.#sessionOf(itsValue);
+      this.#onCapturedBy(its, itsValue, packet, address, word + copy, nowMs);
+    }
+  }
+
+  /** The session among the values of the captured flows. */
+  #sessionOf(value: number): Session | undefined {
+    return value < 0 || value >= FLOW_OVER ? undefined : this.#sessions[value];
+  }
+
+  #onCapturedBy(
+    session: Session | undefined,
+    value: number,
+    packet: Packet,
+    address: number,
+    word: number,
+    nowMs: number,
+  ): void {
+    if (session !== undefined) {
+      session.onCaptured(packet, nowMs);
+      if (!session.ended) this.touch(session);
+    } else if (value === FLOW_OVER) this.#capturedFlows.set(address, word, FLOW_OVER_HEARD);
+  }
+
+  /** Anyone can send a SYN: it is remembered, and nothing else changes. */
+  #onSyn(
+    packet: Packet,
+    address: number,
+    word: number,
+    session: Session | undefined,
+    nowMs: number,
+  ): void {
+    if (packet.flags & (TcpFlag.Ack | TcpFlag.Rst)) return; // not a client's
+    if (session !== undefined) {
+      if (session.initialSequence === packet.sequence) return; // sent again
+      session.contested = true;
+    }
+    const options = this.#options;
+    options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
+    const isWanted = this.#isWanted(address, packet.sourcePort, nowMs);
+    const isFirst = this.#admission.onSyn(packet, options, address, word, isWanted, nowMs);
+    if (isFirst && !isWanted) this.counters.sampledOut += this.config.copies;
+  }
+
+  /** Whether sessions of this client begin at this time. */
+  #isWanted(address: number, port: number, nowMs: number): boolean {
+    return this.sampling && this.#sample.admits(address, port, nowMs);
+  }
+
+  /** Whether a connection of which the beginning was not seen may be joined with this packet. */
+  #mayJoin({ sourceAddress, sourcePort }: Packet, nowMs: number): boolean {
+    return this.config.joins && this.#isWanted(sourceAddress, sourcePort, nowMs);
+  }
+
+  /** Begins the sessions of a connection with the packet that proved it. */
+  #begin(packet: Packet, transfer: number, verdict: Verdict, nowMs: number): void {
+    const address = packet.sourceAddress;
+    const { copies } = this.config;
+    const first = flowWord(packet.sourcePort, transfer * copies);
+    const isAccepted = verdict === Verdict.Accepted;
+    const { opening } = this.#admission;
+    this.#restingFlows.delete(address, first);
+    if (isAccepted && !opening.isProved && !this.#hadUnproven.has(transfer)) {
+      this.#hadUnproven.add(transfer);
+      this.onUnproven(transfer);
+    }
+    for (let copy = 0; copy < copies; copy++) {
+      const word = first + copy;
+      const before = this.#sessionOf(this.#capturedFlows.get(address, word));
+      if (before !== undefined) {
+        before.detach();
+        this.touch(before);
+      }
+      this.#capturedFlows.delete(address, word);
+      if (isAccepted && !opening.isWanted) continue;
+      if (this.#isShort()) {
+        if (isAccepted) this.#shed(address, word, nowMs);
+        continue;
+      }
+      const session = this.#create(packet, address, word, transfer, copy, isAccepted);
+      if (isAccepted) {
+        session.beginAccepted(opening, this.#synOf(opening), nowMs);
+        session.onCaptured(packet, nowMs);
+      } else session.beginAtTurn(packet, nowMs);
+      if (!session.ended) this.touch(session);
+    }
+    this.#closed.expire(nowMs);
+  }
+
+  /** The SYN that had payload. */
+  #synOf({ syn }: Opening): Packet | undefined {
+    if (syn === undefined) return undefined;
+    this.#syn.parseIp(syn, new DataView(syn.buffer), 0, syn.length);
+    return this.#syn;
+  }
+
+  /** Whether no more sessions may begin. */
+  #isShort(): boolean {
+    const { config } = this;
+    return this.shedding || this.#open >= config.maxSessions ||
+      this.#pool.usedBytes > config.maxPayloadBytes * SHED_SHARE;
+  }
+
+  #shed(address: number, word: number, nowMs: number): void {
+    this.ledger.seen++;
+    this.ledger.book(Outcome.Shed);
+    this.#endCaptured(address, word, FLOW_LOST, nowMs);
+  }
+
+  /** A connection ends that never became a session; there would have been one for each copy. */
+  #bookUnproven(outcome: Outcome): void {
+    for (let copy = 0; copy < this.config.copies; copy++) {
+      this.ledger.seen++;
+      this.ledger.book(outcome);
+    }
   }
 
   #create(
@@ -264,29 +416,15 @@ export class SessionTable implements SessionHost {
     word: number,
     transfer: number,
     copy: number,
-    nowMs: number,
-  ): Session | undefined {
+    isAccepted: boolean,
+  ): Session {
     const { config } = this;
-    const isSyn = (packet.flags & TcpFlag.Syn) !== 0;
-    if (!this.sampling || !this.#sample.admits(address, packet.sourcePort, nowMs)) {
-      if (isSyn) this.counters.sampledOut++;
-      return undefined;
-    }
-    if (
-      this.shedding || this.#open >= config.maxSessions ||
-      this.#pool.usedBytes > config.maxPayloadBytes * SHED_SHARE
-    ) {
-      if (isSyn) {
-        this.ledger.seen++;
-        this.ledger.book(Outcome.Shed);
-        this.#endCaptured(address, word, FLOW_LOST, nowMs);
-      }
-      return undefined;
-    }
     this.ledger.seen++;
     this.#open++;
     const slot = this.#freeSlots.pop() ?? this.#sessions.length;
-    const options = this.#handshakeOptions(packet, isSyn);
+    const options = isAccepted
+      ? this.#offerOf(this.#admission.opening)
+      : this.#offerWithoutSyn(packet);
     const session = new Session(
       this,
       slot,
@@ -294,33 +432,36 @@ export class SessionTable implements SessionHost {
       word,
       transfer,
       copy,
-      packet.sequence,
+      isAccepted ? this.#admission.opening.initialSequence : packet.sequence,
       options,
       config.mtuBytes - HEADERS_BYTES - (options.timestamps ? TIMESTAMPS_BYTES : 0),
     );
     this.#sessions[slot] = session;
     this.#timerAtMs[slot] = Infinity;
     this.#capturedFlows.set(address, word, slot);
-    this.#closed.expire(nowMs);
     return session;
   }
 
-  /** The client's own options, or for a made-up SYN those its later packets allow. */
-  #handshakeOptions(packet: Packet, isSyn: boolean): HandshakeOptions {
-    const options = this.#options;
-    const { config } = this;
-    const maxMss = Math.min(config.mssBytes, config.mtuBytes - HEADERS_BYTES);
-    options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
+  /** The client's own options. */
+  #offerOf({ mss, clientScale, sackPermitted, timestamps }: Opening): HandshakeOptions {
     const offer = this.#offer;
-    offer.timestamps = options.hasTimestamps;
-    offer.mss = maxMss;
+    const maxMss = Math.min(this.config.mssBytes, this.config.mtuBytes - HEADERS_BYTES);
+    offer.mss = mss > 0 && mss < maxMss ? mss : maxMss;
+    offer.windowScale = clientScale < 0 ? -1 : Math.max(clientScale, MIN_WINDOW_SCALE);
+    offer.sackPermitted = sackPermitted;
+    offer.timestamps = timestamps;
+    return offer;
+  }
+
+  /** For a made-up SYN: what the client's later packets allow. */
+  #offerWithoutSyn(packet: Packet): HandshakeOptions {
+    const options = this.#options;
+    const offer = this.#offer;
+    options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
+    offer.mss = Math.min(this.config.mssBytes, this.config.mtuBytes - HEADERS_BYTES);
     offer.windowScale = MIN_WINDOW_SCALE;
     offer.sackPermitted = true;
-    if (!isSyn) return offer;
-    if (options.mss > 0 && options.mss < maxMss) offer.mss = options.mss;
-    if (options.windowScale < 0) offer.windowScale = -1;
-    else offer.windowScale = Math.max(options.windowScale, MIN_WINDOW_SCALE);
-    offer.sackPermitted = options.sackPermitted;
+    offer.timestamps = options.hasTimestamps;
     return offer;
   }
 
@@ -424,6 +565,7 @@ export class SessionTable implements SessionHost {
   flush(nowMs: number): void {
     this.#closed.expire(nowMs);
     this.#over.expire(nowMs);
+    this.#admission.expire(nowMs, this.config.sessionTimeoutMs);
     const touched = this.#touched;
     for (let i = 0; i < this.#touchedCount; i++) {
       const session = touched[i]!;
@@ -449,19 +591,22 @@ export class SessionTable implements SessionHost {
   startOver(): void {
     this.#capturedFlows.clear();
     this.#over.clear();
+    this.#admission.endAll();
   }
 
   /** No more packets will be captured: every session comes to its end. */
-  stopCapture(nowMs: number): void {
+  stopCapture(): void {
+    this.#admission.endAll();
     for (const session of this.#sessions) {
       if (session === undefined || session.ended) continue;
-      session.stopCapture(nowMs);
+      session.stopCapture();
       if (!session.ended) this.touch(session);
     }
   }
 
   /** Ends every session at once; the targets' connections are reset. */
   abortAll(nowMs: number): void {
+    this.#admission.endAll();
     for (const session of this.#sessions) {
       if (session !== undefined && !session.ended) session.abort(Outcome.OpenAtExit, nowMs);
     }

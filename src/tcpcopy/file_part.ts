@@ -64,7 +64,7 @@ export class FilePart extends ReplayPart {
       this.loop.removeTimerSource(player);
     }
     if (!this.#interrupted) this.#survey?.assertRequests();
-    table.stopCapture(this.loop.nowMs);
+    table.stopCapture();
     await this.until(() => table.openSessions === 0 || this.#interrupted);
   }
 

@@ -12,7 +12,12 @@
  */
 
 import { BlockPool } from "../session/block_pool.ts";
-import { CapturedEnd, CapturedSide, type SegmentReceiver } from "../session/captured_side.ts";
+import {
+  type CaptureContext,
+  CapturedEnd,
+  CapturedSide,
+  type SegmentReceiver,
+} from "../session/captured_side.ts";
 import { SessionCounters } from "../session/counters.ts";
 import { NONE, SegmentFlag, SegmentStore } from "../session/segment_store.ts";
 import type { Packet } from "../wire/packet.ts";
@@ -76,8 +81,7 @@ export class StreamTable {
   readonly #outbox: Outbox;
   readonly #counters: DumpCounters;
   readonly #withPackets: boolean;
-  readonly #store: SegmentStore;
-  readonly #captured = new SessionCounters();
+  readonly #capture: CaptureContext;
   /** By service (address and port), then by client (address and port). */
   readonly #services = new Map<number, Map<number, Stream>>();
   readonly #scratch = new Uint8Array(SYNTHETIC_SYN_BYTES);
@@ -89,7 +93,11 @@ export class StreamTable {
     this.#outbox = options.outbox;
     this.#counters = options.counters;
     this.#withPackets = options.withPackets;
-    this.#store = new SegmentStore(new BlockPool(options.maxBytes, BLOCK_BYTES));
+    this.#capture = {
+      store: new SegmentStore(new BlockPool(options.maxBytes, BLOCK_BYTES)),
+      counters: new SessionCounters(),
+      missesPackets: true,
+    };
   }
 
   /** Connections known. */
@@ -99,7 +107,7 @@ export class StreamTable {
 
   /** Memory in use for bytes that wait. */
   get waitingBytes(): number {
-    return this.#store.pool.usedBytes;
+    return this.#capture.store.pool.usedBytes;
   }
 
   /** Takes a packet of a client; it is only read during the call. */
@@ -160,7 +168,7 @@ export class StreamTable {
 
   /** A segment of a stream has come in order. */
   append(stream: Stream, segment: number): void {
-    const store = this.#store;
+    const { store } = this.#capture;
     const isTurn = (store.flags[segment] & SegmentFlag.TurnStart) !== 0;
     if (isTurn && stream.pendingBytes > 0) this.#flush(stream);
     if (stream.head === NONE) {
@@ -193,7 +201,7 @@ export class StreamTable {
       return undefined;
     }
     this.#counters.connections++;
-    const side = new CapturedSide(this.#store, this.#captured, BLOCK_BYTES);
+    const side = new CapturedSide(this.#capture, BLOCK_BYTES);
     if (isSyn) side.startAfterSyn(packet.sequence, nowMs);
     else side.startAt(packet.sequence, packet.acknowledgment, nowMs);
     return new Stream(
@@ -243,7 +251,7 @@ export class StreamTable {
       this.#counters.records++;
       this.#counters.recordBytes += length;
     }
-    const store = this.#store;
+    const { store } = this.#capture;
     let to = at;
     for (let segment = stream.head; segment !== NONE;) {
       const next = store.next[segment];

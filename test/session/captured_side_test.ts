@@ -27,9 +27,9 @@ class Bench implements SegmentReceiver {
   readonly pushes: number[] = [];
   readonly #held: number[] = [];
 
-  constructor(poolBytes = 8 << 20) {
+  constructor(poolBytes = 8 << 20, missesPackets = true) {
     this.store = new SegmentStore(new BlockPool(poolBytes));
-    this.side = new CapturedSide(this.store, this.counters, PIECE);
+    this.side = new CapturedSide({ ...this, missesPackets }, PIECE);
     this.side.startAfterSyn(ISS, 1);
   }
 
@@ -202,14 +202,15 @@ Deno.test("resets the server cannot have believed change nothing", () => {
   const bench = new Bench();
   bench.capture({ flags: "PA", length: 100 });
   for (const at of [0, 99, -5000, -(1 << 26), 0x7000_0000]) bench.capture({ flags: "R", at });
-  assert.equal(bench.counters.unbelievedResets, 3); // the others are older than the connection
+  // One is older than the connection, two are farther away than any window.
+  assert.equal(bench.counters.unbelievedResets, 2);
   // Inside the window: not believed either, unless all before it comes and nothing behind it.
   bench.capture({ flags: "R", at: 500 });
   bench.capture({ flags: "RA", at: 50_000 });
   assert.deepEqual([bench.side.end, bench.side.hasGap], [CapturedEnd.Open, false]);
   bench.capture({ flags: "PA", at: 100, length: 60_000 });
   assert.deepEqual([bench.side.end, bench.stream.length], [CapturedEnd.Open, 60_100]);
-  assert.equal(bench.counters.unbelievedResets, 4);
+  assert.equal(bench.counters.unbelievedResets, 3);
   bench.capture({ flags: "R", at: 60_100 });
   assert.equal(bench.side.end, CapturedEnd.Reset);
 });
@@ -317,4 +318,47 @@ Deno.test("when memory is used up the segment is refused", () => {
   while (bench.capture({ flags: "A", at, length: 1448 })) at += 1448;
   assert.equal(at, 512 * 1448);
   bench.close();
+});
+
+Deno.test("packets with numbers the server does not accept change nothing", () => {
+  const bench = new Bench();
+  bench.capture({ flags: "PA", length: 100 });
+  // What they acknowledge is long past, or was never sent; their bytes are beyond any window.
+  bench.capture({ flags: "PA", at: 100, read: -100_000_000, length: 50 });
+  bench.capture({ flags: "FA", at: 100, read: -100_000_000 });
+  bench.capture({ flags: "PA", at: 100, read: 2_000_000_000, length: 50 });
+  bench.capture({ flags: "PA", at: 1_900_000_000, length: 50 });
+  bench.capture({ flags: "FA", at: 1_900_000_000 });
+  assert.deepEqual([bench.stream.length, bench.side.end], [100, CapturedEnd.Open]);
+  assert.equal(bench.side.hasGap, false);
+  assert.equal(bench.counters.implausiblePackets, 5);
+  bench.capture({ flags: "FA", at: 100, length: 10 });
+  assert.deepEqual([bench.stream.length, bench.side.end], [110, CapturedEnd.Fin]);
+  bench.close();
+});
+
+Deno.test("a FIN behind which the client goes on was somebody else's", () => {
+  const bench = new Bench();
+  bench.capture({ flags: "PA", length: 100 });
+  bench.capture({ flags: "FA", at: 5000 });
+  bench.capture({ flags: "PA", at: 100, length: 8000 });
+  assert.deepEqual([bench.stream.length, bench.side.end], [8100, CapturedEnd.Open]);
+  bench.capture({ flags: "FA", at: 9000 });
+  bench.capture({ flags: "FA", at: 8100 });
+  assert.equal(bench.side.end, CapturedEnd.Fin);
+  bench.close();
+});
+
+Deno.test("packets far ahead that agree are believed where the capture may have missed some", () => {
+  for (const missesPackets of [true, false]) {
+    const bench = new Bench(8 << 20, missesPackets);
+    bench.capture({ flags: "PA", length: 100 });
+    // The client read 50 MB of which no acknowledgement was captured.
+    for (const read of [50_000_000, 50_100_000, 50_200_000]) {
+      bench.capture({ flags: "A", at: 100, read });
+    }
+    bench.capture({ flags: "PA", at: 100, read: 50_200_000, length: 10 });
+    assert.equal(bench.stream.length, missesPackets ? 110 : 100);
+    bench.close();
+  }
 });

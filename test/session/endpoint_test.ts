@@ -40,6 +40,7 @@ class Bench {
       writer,
       counters: this.counters,
       mtuBytes: 1500,
+      missesPackets: true,
     };
     this.endpoint = new TcpEndpoint(context, {
       mss: 1460,

@@ -86,6 +86,7 @@ Deno.test("a new connection with the four-tuple of one that rested begins with i
   const world = new World();
   world.table.noteResting(CLIENT, CLIENT_PORT, ONLINE, 80);
   world.table.onCaptured(fromClient({ flags: "S", sequence: 5000 }), 1);
+  world.table.onCaptured(fromClient({ flags: "A", sequence: 5001, acknowledgment: 50 }), 1);
   world.table.flush(1);
   assert.equal(world.accept(), "");
   assert.equal(world.table.counters.joined, 0);
@@ -102,7 +103,6 @@ Deno.test("bytes that come with the SYN are the first of the stream", () => {
   const world = new World();
   const fields = { sequence: 5000, payload: text("early ") };
   world.table.onCaptured(fromClient({ flags: "S", ...fields }), 1);
-  world.table.flush(1);
   world.send(5007, 50, "late");
   assert.equal(world.accept(), "early late");
   assert.equal(world.table.counters.capturedBytes, 10);

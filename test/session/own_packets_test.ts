@@ -5,7 +5,7 @@ import { TimerWheel } from "../../src/loop/timer_wheel.ts";
 import { DEFAULT_SESSION_CONFIG } from "../../src/session/config.ts";
 import { SessionTable } from "../../src/session/session_table.ts";
 import { TransferMap } from "../../src/session/transfer.ts";
-import { fromClient, RecordingSink, TARGET, TARGET_PORT } from "./harness.ts";
+import { type Fields, fromClient, RecordingSink, TARGET, TARGET_PORT } from "./harness.ts";
 
 Deno.test("what was sent to a target that is an online service is not replayed again", () => {
   const sink = new RecordingSink();
@@ -24,14 +24,16 @@ Deno.test("what was sent to a target that is an online service is not replayed a
     new TimerWheel(0),
     { announce() {}, forget() {} },
   );
-  table.onCaptured(fromClient({ flags: "S", sequence: 1000 }), 1);
-  table.flush(1);
+  const open = (fields: Partial<Fields>, nowMs: number) => {
+    table.onCaptured(fromClient({ ...fields, flags: "S", sequence: 1000 }), nowMs);
+    table.onCaptured(fromClient({ ...fields, flags: "A", sequence: 1001 }), nowMs);
+    table.flush(nowMs);
+  };
+  open({}, 1);
   const [syn] = sink.take();
-  const fields = { flags: "S", destination: TARGET, destinationPort: TARGET_PORT };
-  table.onCaptured(fromClient({ ...fields, source: syn.source, sourcePort: syn.sourcePort }), 2);
-  table.flush(2);
+  const fields = { destination: TARGET, destinationPort: TARGET_PORT };
+  open({ ...fields, source: syn.source, sourcePort: syn.sourcePort }, 2);
   assert.equal(table.ledger.seen, 1);
-  table.onCaptured(fromClient({ ...fields, sourcePort: 7 }), 3);
-  table.flush(3);
+  open({ ...fields, sourcePort: 7 }, 3);
   assert.equal(table.ledger.seen, 2, "a real client's packet is");
 });

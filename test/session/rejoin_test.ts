@@ -38,8 +38,13 @@ class World {
     );
   }
 
+  /** The client sends; a SYN is followed by what completes the handshake. */
   client(fields: Fields): void {
     this.table.onCaptured(fromClient(fields), this.nowMs);
+    if (fields.flags === "S") {
+      const sequence = fields.sequence! + 1;
+      this.table.onCaptured(fromClient({ flags: "A", sequence, acknowledgment: 5001 }), this.nowMs);
+    }
     this.table.flush(this.nowMs);
   }
 

@@ -35,6 +35,7 @@ export type Theme =
   | "outage"
   | "reuse"
   | "copies"
+  | "hostile"
   | "everything";
 
 export interface Scenario {
@@ -57,6 +58,10 @@ export interface Scenario {
   readonly strictTurns: boolean;
   /** How far a request may be behind its capture at the most; Infinity: however far. */
   readonly lagBoundMs: number;
+  /** Whether the service's SYN-ACKs are captured too. */
+  readonly seesAnswers: boolean;
+  /** Whether somebody makes up packets. */
+  readonly isAttacked: boolean;
   /** Script of which a data segment is missing in the capture, by id. */
   readonly gapScript: number | undefined;
   /** How many of each script's first packets were not captured. */
@@ -96,6 +101,7 @@ export const THEMES: readonly [Theme, number][] = [
   ["outage", 5],
   ["reuse", 8],
   ["copies", 4],
+  ["hostile", 8],
   ["everything", 10],
 ];
 
@@ -157,6 +163,8 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
     unsentShare: isLossy && random.chance(0.2) ? 0.02 : 0,
     strictTurns,
     lagBoundMs: config.maxLagMs > 0 ? config.maxLagMs : Infinity,
+    seesAnswers: is("hostile") || (seed & 1) === 0,
+    isAttacked: is("hostile"),
     gapScript: is("capture gap") ? random.pick(scripts).id : undefined,
     missedPackets: is("mid-stream") ? random.int(1, 12) : 0,
     stopMs: is("capture stops") ? random.int(5, 1500) : Infinity,

@@ -5,7 +5,7 @@
 
 import { Packet, ParseResult } from "../../src/wire/packet.ts";
 import { formatIpv4 } from "../../src/wire/ipv4.ts";
-import { formatTcpFlags } from "../../src/wire/tcp_flags.ts";
+import { formatTcpFlags, TcpFlag } from "../../src/wire/tcp_flags.ts";
 import { TimerWheel } from "../../src/loop/timer_wheel.ts";
 import type { Outcome } from "../../src/session/ledger.ts";
 import type { Session } from "../../src/session/session.ts";
@@ -14,8 +14,10 @@ import type { PacketSink } from "../../src/session/sink.ts";
 import { TransferMap } from "../../src/session/transfer.ts";
 import { Agenda } from "./agenda.ts";
 import { type CapturedPacket, captureScript } from "./captured_stream.ts";
+import { drawAttack } from "./attack.ts";
 import { Intercept } from "./intercept.ts";
 import { Link } from "./network.ts";
+import { buildPacket } from "./packet_builder.ts";
 import { Random } from "./random.ts";
 import { ONLINE_PORT, type Scenario, TARGET_ADDRESS, TARGET_PORT } from "./scenario.ts";
 import { Ending, type Script } from "./script.ts";
@@ -124,6 +126,7 @@ class World {
   readonly #back: Link;
   readonly #captured: CapturedPacket[];
   readonly #packet = new Packet();
+  readonly #attacker: Random;
   #turnPlanned = false;
   #inbox: ((nowMs: number) => void)[] = [];
   #peakBytes = 0;
@@ -132,6 +135,7 @@ class World {
   constructor(scenario: Scenario, trace?: (line: string) => void) {
     this.#scenario = scenario;
     this.#trace = trace;
+    this.#attacker = new Random(scenario.seed ^ 0x3c6ef372);
     const random = new Random(scenario.seed ^ 0x7f4a7c15);
     const report = (text: string): void => {
       if (this.#faults.length < MAX_FAULTS) this.#faults.push(`${this.#agenda.nowMs} ms: ${text}`);
@@ -189,6 +193,10 @@ class World {
       this.#wheel,
       this.#intercept,
     );
+    if (scenario.isAttacked) {
+      // Beside the service: whom it does not know it has not accepted.
+      this.#table.evidence = { lookAgain() {}, hasConnection: () => false };
+    }
   }
 
   run(): RunResult {
@@ -214,7 +222,10 @@ class World {
     this.#agenda.advance(restMs);
     this.#turn(restMs);
     // What was captured after a session's end keeps the flow in memory for another period.
-    this.#turn(restMs + this.#scenario.config.recentlyClosedMs);
+    const { recentlyClosedMs, sessionTimeoutMs } = this.#scenario.config;
+    this.#turn(restMs + recentlyClosedMs);
+    // What proved nothing is remembered for as long as a silent session.
+    this.#turn(restMs + sessionTimeoutMs);
     return {
       scenario: this.#scenario,
       table: this.#table,
@@ -236,23 +247,34 @@ class World {
   #planCapture(): number {
     const { scripts, stopMs } = this.#scenario;
     let lastMs = 0;
-    for (const { atMs, bytes } of this.#captured) {
-      lastMs = atMs;
-      this.#agenda.at(atMs, () => {
-        this.#note("captured", bytes);
-        this.#toProgram((nowMs) => this.#table.onCaptured(parsed(this.#packet, bytes), nowMs));
-      });
+    for (const packet of this.#captured) {
+      lastMs = packet.atMs;
+      this.#plan(packet);
+      if (this.#scenario.seesAnswers && packet.flags & TcpFlag.Syn) {
+        this.#plan({ atMs: packet.atMs, bytes: answerTo(packet, this.#scenario) });
+      }
+    }
+    if (this.#scenario.isAttacked) {
+      for (const packet of drawAttack(this.#scenario, lastMs, this.#attacker)) this.#plan(packet);
     }
     const stops = stopMs < Infinity || scripts.some(({ ending }) => ending === Ending.Open);
     const endMs = stopMs < Infinity ? stopMs : lastMs + 1;
     if (stops) {
       this.#agenda.at(endMs, () => {
         this.#trace?.(`${this.#agenda.nowMs} the capture stops`);
-        this.#toProgram((nowMs) => this.#table.stopCapture(nowMs));
+        this.#toProgram(() => this.#table.stopCapture());
       });
       lastMs = Math.max(lastMs, endMs);
     }
     return lastMs;
+  }
+
+  /** Has a packet captured at its time. */
+  #plan({ atMs, bytes }: { atMs: number; bytes: Uint8Array }): void {
+    this.#agenda.at(atMs, () => {
+      this.#note("captured", bytes);
+      this.#toProgram((nowMs) => this.#table.onCaptured(parsed(this.#packet, bytes), nowMs));
+    });
   }
 
   #planOutage(): void {
@@ -324,6 +346,22 @@ class World {
         `${acknowledgment >>> 0} win ${window} len ${packet.payloadLength}`,
     );
   }
+}
+
+/** The service's SYN-ACK to a captured SYN. */
+function answerTo({ script, payloadBytes }: CapturedPacket, { capture }: Scenario): Uint8Array {
+  return buildPacket({
+    source: capture.onlineAddress,
+    sourcePort: capture.onlinePort,
+    destination: script.clientAddress,
+    destinationPort: script.clientPort,
+    sequence: script.serverSequence,
+    acknowledgment: (script.clientSequence + 1 + payloadBytes) | 0,
+    flags: TcpFlag.Syn | TcpFlag.Ack,
+    window: 65_535,
+    mss: 1460,
+    windowScale: script.windowScale < 0 ? undefined : 7,
+  });
 }
 
 /** Plays all scripts and takes away what the scenario says was not captured. */

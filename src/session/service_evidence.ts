@@ -1,0 +1,23 @@
+/** What is known of the online service besides its clients' packets. Pure. */
+
+/** Answers for the service, where it runs on this host. */
+export interface ServiceEvidence {
+  /** Hands over the service's SYN-ACKs that are waiting, to `SessionTable.onServiceAccepts`. */
+  lookAgain(): void;
+  /**
+   * Whether the service has this connection; undefined where nobody can tell, because no such service
+   * is known here. Addresses are int32.
+   */
+  hasConnection(
+    clientAddress: number,
+    clientPort: number,
+    serviceAddress: number,
+    servicePort: number,
+  ): boolean | undefined;
+}
+
+/** Where packets are all there is. */
+export const NO_EVIDENCE: ServiceEvidence = {
+  lookAgain() {},
+  hasConnection: () => undefined,
+};
