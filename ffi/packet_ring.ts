@@ -221,12 +221,14 @@ export class PacketRing {
     promiscuous?: boolean;
     /** Its results are how many bytes are kept. */
     filter: readonly FilterInstruction[];
+    /** Whether packets that this host sends are let in too, with protocol ETH_P_ALL. Default false. */
+    seesOutgoing?: boolean;
     /** Shares the packets, by connection, with the other sockets of this group, 0..65535. */
     fanoutGroup?: number;
   }): void {
     const what = this.#what;
     // Kept out by the kernel since 4.20; before, the filter has to do it.
-    trySetOption(this.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+    if (!options.seesOutgoing) trySetOption(this.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
     bindTo(this.fd, options.protocol, options.interfaceIndex, what);
     if (options.promiscuous && options.interfaceIndex !== 0) {
       this.#beginPromiscuous(options.interfaceIndex);

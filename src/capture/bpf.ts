@@ -20,6 +20,7 @@ const RET_K = 0x06;
 
 /** Keep the whole packet, however long: the operand of RET is the number of bytes to keep. */
 const KEEP = 0x40000;
+const IPV4_SOURCE = 12;
 const IPV4_DESTINATION = 16;
 /** Where the ports stand in a TCP header. */
 export const TCP_SOURCE_PORT = 0;
@@ -46,23 +47,40 @@ export function destinationFilter(
   pairs: readonly CapturePair[],
   partition?: Partition,
 ): FilterInstruction[] {
+  return [
+    ...partitionCondition(partition, 0, TCP_SOURCE_PORT),
+    ...pairsCondition(pairs, TCP_DESTINATION_PORT, IPV4_DESTINATION),
+  ];
+}
+
+/**
+ * Lets packets through that one of the services has sent.
+ *
+ * @param pairs the services, at least one; up to about 800
+ * @throws RangeError as `destinationFilter`
+ */
+export function sourceFilter(pairs: readonly CapturePair[]): FilterInstruction[] {
+  return pairsCondition(pairs, TCP_SOURCE_PORT, IPV4_SOURCE);
+}
+
+/** Keeps packets with one of the ports and addresses where they are to stand, and no others. */
+function pairsCondition(
+  pairs: readonly CapturePair[],
+  tcpPort: number,
+  ipAddress: number,
+): FilterInstruction[] {
   if (pairs.length === 0) throw new RangeError("A capture filter needs at least one port.");
   // X = length of the IP header.
-  const program: FilterInstruction[] = [
-    ...partitionCondition(partition, 0, TCP_SOURCE_PORT),
-    [LDX_BYTE_MSH, 0, 0, 0],
-  ];
+  const program: FilterInstruction[] = [[LDX_BYTE_MSH, 0, 0, 0]];
   for (const { address, port } of pairs) {
     if (!Number.isInteger(port) || port < 1 || port > 65_535) {
       throw new RangeError(`A port to capture is 1 to 65535, not ${port}.`);
     }
     const anyAddress = address === undefined || address === 0;
-    program.push([LD_HALF_IND, 0, 0, TCP_DESTINATION_PORT]);
+    program.push([LD_HALF_IND, 0, 0, tcpPort]);
     // If it is another port, skip to behind this pair's RET.
     program.push([JEQ_K, 0, anyAddress ? 1 : 3, port]);
-    if (!anyAddress) {
-      program.push([LD_WORD_ABS, 0, 0, IPV4_DESTINATION], [JEQ_K, 0, 1, address >>> 0]);
-    }
+    if (!anyAddress) program.push([LD_WORD_ABS, 0, 0, ipAddress], [JEQ_K, 0, 1, address >>> 0]);
     program.push([RET_K, 0, 0, KEEP]);
   }
   program.push([RET_K, 0, 0, 0]);

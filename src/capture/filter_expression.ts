@@ -16,23 +16,32 @@ export interface ExpressionOptions {
   linkType: number;
 }
 
+/** SYN and ACK: the service accepts a client. */
+const SYN_ACK = "0x12";
+
 /**
- * Lets TCP packets over IPv4 for the destinations through. The kernel takes the outer one of VLAN tags
+ * Lets TCP packets over IPv4 for the destinations through, and their SYN-ACKs. The kernel takes the outer one of VLAN tags
  * off before a filter looks; behind it there may be another one on Ethernet.
  */
 export function destinationExpression(
   pairs: readonly CapturePair[],
   options: ExpressionOptions,
 ): string {
-  const plain = pairs.map(({ address, port }) =>
-    address === undefined || address === 0
-      ? `ip and tcp dst port ${port}`
-      : `dst host ${formatIpv4(address)} and tcp dst port ${port}`
-  );
+  const plain = pairs.flatMap(({ address, port }) => {
+    const isAny = address === undefined || address === 0;
+    const host = (way: string) => isAny ? "ip" : `${way} host ${formatIpv4(address)}`;
+    return [
+      `${host("dst")} and tcp dst port ${port}`,
+      `${host("src")} and tcp src port ${port} and tcp[13] & ${SYN_ACK} = ${SYN_ACK}`,
+    ];
+  });
   // Ports lie behind an IPv4 header of 20 bytes; packets with options are let through.
   const behind = (header: string, at: number) =>
     `(${header}[${at}] != 0x45 or ` +
-    `${pairs.map(({ port }) => `${header}[${at + 22}:2] = ${port}`).join(" or ")})`;
+    pairs.map(({ port }) =>
+      `${header}[${at + 22}:2] = ${port} or ` +
+      `(${header}[${at + 20}:2] = ${port} and ${header}[${at + 33}] & ${SYN_ACK} = ${SYN_ACK})`
+    ).join(" or ") + ")";
   const isTcp = (header: string, at: number) => `${header}[${at + 9}] = 6`;
   const parts = [any(plain)];
   if (options.linkType === LinkType.Ethernet) {

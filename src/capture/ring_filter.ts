@@ -13,18 +13,25 @@ import {
   type CapturePair,
   destinationFilter,
   partitionCondition,
+  sourceFilter,
   TCP_DESTINATION_PORT,
   TCP_SOURCE_PORT,
 } from "./bpf.ts";
 
 const LD_HALF_ABS = 0x28;
 const LD_BYTE_ABS = 0x30;
+const LD_BYTE_IND = 0x50;
+const LDX_BYTE_MSH = 0xb1;
 const LD_LENGTH = 0x80;
+const AND_K = 0x54;
 const JEQ_K = 0x15;
 const JGT_K = 0x25;
 const JSET_K = 0x45;
 const RET_K = 0x06;
 
+/** SKF_AD_OFF + SKF_AD_PROTOCOL: what the link layer says it carries. */
+const LINK_PROTOCOL = 0xffff_f000;
+const ETH_P_IP = 0x0800;
 /** SKF_AD_OFF + SKF_AD_PKTTYPE: whom the packet is for. */
 const PACKET_TYPE = 0xffff_f004;
 const PACKET_HOST = 0;
@@ -36,6 +43,8 @@ const IPV4_FRAGMENT = 6;
 const IPV4_FRAGMENT_OFFSET_MASK = 0x1fff;
 const IPV4_PROTOCOL = 9;
 const TCP = 6;
+const TCP_FLAGS = 13;
+const SYN_ACK = 0x12;
 
 /** Packets of some lengths, in bytes with what they begin with. */
 export interface LengthRange {
@@ -83,6 +92,28 @@ export function incomingFilter(
     ...lengthCondition(lengths),
     ...partitionCondition(partition, NETWORK_HEADER, TCP_DESTINATION_PORT),
     ...program,
+  ];
+}
+
+/**
+ * Lets SYN-ACKs over IPv4 through that this host sends for one of the services, to the clients of a
+ * part; for a socket that gets all packets from the network header on.
+ *
+ * @throws RangeError for unusable pairs or partitions
+ */
+export function answeringFilter(
+  pairs: readonly CapturePair[],
+  partition?: Partition,
+): FilterInstruction[] {
+  return [
+    ...unless([LD_BYTE_ABS, 0, 0, PACKET_TYPE], [JEQ_K, 1, 0, PACKET_OUTGOING]),
+    ...unless([LD_HALF_ABS, 0, 0, LINK_PROTOCOL], [JEQ_K, 1, 0, ETH_P_IP]),
+    ...unless([LD_BYTE_ABS, 0, 0, IPV4_PROTOCOL], [JEQ_K, 1, 0, TCP]),
+    [LDX_BYTE_MSH, 0, 0, 0],
+    [LD_BYTE_IND, 0, 0, TCP_FLAGS],
+    ...unless([AND_K, 0, 0, SYN_ACK], [JEQ_K, 1, 0, SYN_ACK]),
+    ...partitionCondition(partition, NETWORK_HEADER, TCP_DESTINATION_PORT),
+    ...sourceFilter(pairs),
   ];
 }
 

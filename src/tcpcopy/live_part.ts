@@ -1,9 +1,12 @@
 /** A part that replays live packets. */
 
 import type { Logger } from "@logtape/logtape";
+import { SystemError } from "../../ffi/errno.ts";
+import type { CapturePair } from "../capture/bpf.ts";
 import { restingConnections } from "../capture/open_connections.ts";
 import type { CaptureSource } from "../capture/source.ts";
 import { isInPartition } from "../wire/partition.ts";
+import { HostEvidence } from "./host_evidence.ts";
 import { type LiveCapture, openCapture } from "./live_capture.ts";
 import type { ReplayOptions } from "./replay.ts";
 import { ReplayPart } from "./replay_part.ts";
@@ -21,6 +24,7 @@ export class LivePart extends ReplayPart {
   readonly #options: Omit<ReplayOptions, "log">;
   readonly #source: LiveSource;
   #captures: readonly CaptureSource[] = [];
+  #evidence: HostEvidence | undefined;
   #isSorted = true;
 
   constructor(options: Omit<ReplayOptions, "log">, source: LiveSource, log: Logger) {
@@ -41,6 +45,7 @@ export class LivePart extends ReplayPart {
     this.#captures = sources;
     this.#isSorted = opened.isSorted;
     if (this.#source.stripsTunnels) this.replay.stripTunnels();
+    this.#watchService(pairs);
     // Only now: what these connections send from here on is captured.
     for (const open of restingConnections(new Set(transfers.map(({ onlinePort }) => onlinePort)))) {
       if (!isInPartition(open.clientPort, partition)) continue;
@@ -78,5 +83,37 @@ export class LivePart extends ReplayPart {
 
   protected stopSource(): void {
     for (const capture of this.#captures) capture.close();
+    this.#evidence?.close();
+  }
+
+  /** Only whom the service has accepted is replayed, where this host can tell. */
+  #watchService(pairs: readonly CapturePair[]): void {
+    const { replay } = this;
+    const { table } = replay;
+    const { partition } = this.#options.session;
+    const { way, devices, stripsTunnels } = this.#source;
+    // What a raw socket sees has come to a service of this host.
+    const isAllHere = way === "raw";
+    const isOwn = isAllHere || (devices.length === 0 && !stripsTunnels);
+    table.context.missesPackets = !isOwn;
+    try {
+      this.#evidence = new HostEvidence(
+        pairs,
+        partition,
+        isAllHere,
+        (bytes, view, offset, length) => replay.onServiceAnswer(bytes, view, offset, length),
+      );
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      if (partition.index > 0) return;
+      replay.log.warn(
+        `whom the service accepts cannot be watched (${error.message}): what follows a SYN in ` +
+          "order is taken for a client",
+      );
+      return;
+    }
+    table.evidence = this.#evidence;
+    const { loop } = this;
+    loop.onTurnEnd(() => this.#evidence?.lookAgain());
   }
 }

@@ -19,6 +19,7 @@ import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 import { isInPartition } from "../wire/partition.ts";
+import { TcpFlag } from "../wire/tcp_flags.ts";
 import { type InjectWay, openInjector } from "./injector.ts";
 import { type InterceptAddress, Tunnels } from "./tunnels.ts";
 
@@ -81,6 +82,7 @@ export class Replay {
   readonly #wheel: TimerWheel;
   readonly #packet = new Packet();
   readonly #response = new Packet();
+  readonly #answer = new Packet();
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
   readonly #endsWithoutIntercept: boolean;
@@ -133,6 +135,13 @@ export class Replay {
           "the traffic behind what ends TLS, or replay it all the same with --tls-as-is",
       );
     };
+    this.table.onUnproven = (transfer) => {
+      if (options.session.partition.index > 0) return;
+      this.log.info(
+        `port ${options.transfers[transfer].onlinePort}: the service's answers are not seen, so ` +
+          "that what follows a SYN in order is taken for a client it has accepted",
+      );
+    };
     const fire = (slot: number) => this.table.onTimer(slot);
     this.loop.addTimerSource({
       nextDeadlineMs: () => this.#wheel.nextDeadlineMs(),
@@ -180,10 +189,20 @@ export class Replay {
     const packet = this.#packet;
     const result = packet.parse(linkType, bytes, view, offset, length);
     const { partition } = this.table.config;
+    const clientPort = isSynAck(packet) ? packet.destinationPort : packet.sourcePort;
     const isOwn = result === ParseResult.Tcp
-      ? isInPartition(packet.sourcePort, partition)
+      ? isInPartition(clientPort, partition)
       : partition.index === 0;
     if (isOwn) this.#take(result);
+  }
+
+  /** Takes an IPv4 packet of an online service. */
+  onServiceAnswer(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
+    if (this.#finished) return;
+    const packet = this.#answer;
+    if (packet.parseIp(bytes, view, offset, length) === ParseResult.Tcp) {
+      this.table.onServiceAccepts(packet, this.loop.nowMs);
+    }
   }
 
   /** Packets the capture lost; set by the owner of the source. */
@@ -198,12 +217,14 @@ export class Replay {
       if (count > 0) unusable.set(UNUSABLE_REASONS[result] || "over IPv6", count);
     });
     const injected = this.#injector.stats();
+    const captureDropped = this.captureDropped();
+    if (captureDropped > 0) this.table.context.missesPackets = true;
     return {
       ledger: this.table.ledger,
       counters: this.table.counters,
       delays: this.table.delays,
       captured: this.#captured,
-      captureDropped: this.captureDropped(),
+      captureDropped,
       unusable,
       injected: injected.sent,
       injectErrors: injected.errors,
@@ -255,4 +276,9 @@ export class Replay {
     // Also when another intercept was there all the time: it may not have seen these answers.
     if (works) this.table.kickAll(this.loop.nowMs);
   }
+}
+
+/** Whether a packet is a service's answer to a client's SYN. */
+function isSynAck({ flags }: Packet): boolean {
+  return (flags & (TcpFlag.Syn | TcpFlag.Ack)) === (TcpFlag.Syn | TcpFlag.Ack);
 }

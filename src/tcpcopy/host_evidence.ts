@@ -1,0 +1,57 @@
+/** What this host knows of the services it captures the requests of. */
+
+import type { CapturePair } from "../capture/bpf.ts";
+import { ConnectionLookup } from "../capture/connection_lookup.ts";
+import { type OnAnswer, ServiceAnswers } from "../capture/service_answers.ts";
+import type { ServiceEvidence } from "../session/service_evidence.ts";
+import type { Partition } from "../wire/partition.ts";
+
+/** Watches the services' SYN-ACKs, and asks the kernel where that does not help. */
+export class HostEvidence implements ServiceEvidence {
+  readonly #answers: ServiceAnswers;
+  readonly #lookup: ConnectionLookup;
+  /** Whether every captured packet is one for this host: what the kernel does not know, is not. */
+  readonly #isAllHere: boolean;
+
+  /** @throws SystemError, EPERM without root or CAP_NET_RAW */
+  constructor(
+    pairs: readonly CapturePair[],
+    partition: Partition,
+    isAllHere: boolean,
+    onAnswer: OnAnswer,
+  ) {
+    this.#isAllHere = isAllHere;
+    this.#answers = new ServiceAnswers(pairs, partition, onAnswer);
+    try {
+      this.#lookup = new ConnectionLookup();
+    } catch (error) {
+      this.#answers.close();
+      throw error;
+    }
+  }
+
+  lookAgain(): void {
+    this.#answers.look();
+  }
+
+  hasConnection(
+    clientAddress: number,
+    clientPort: number,
+    serviceAddress: number,
+    servicePort: number,
+  ): boolean | undefined {
+    const nowMs = performance.now();
+    const has = this.#lookup.has(clientAddress, clientPort, serviceAddress, servicePort, nowMs);
+    return has || this.#isAllHere ? has : undefined;
+  }
+
+  /** SYN-ACKs that found no room. */
+  get dropped(): number {
+    return this.#answers.dropped;
+  }
+
+  close(): void {
+    this.#answers.close();
+    this.#lookup.close();
+  }
+}
