@@ -60,11 +60,6 @@ export class BlockPool {
     return this.#used * 2 > this.maxBlocks;
   }
 
-  /** Bytes of all blocks, used or not; they are never given back. */
-  get heldBytes(): number {
-    return this.#extents.length * this.#blocksPerExtent * this.blockBytes;
-  }
-
   /** Takes a block with one user. Returns its number, or -1 when the cap is reached. */
   take(): number {
     if (this.#freeCount === 0 && !this.#grow()) return -1;

@@ -185,11 +185,6 @@ export class SessionTable implements SessionHost {
     return this.#pool.usedBytes;
   }
 
-  /** Payload memory that is held and not in use, bytes. */
-  get sparePayloadBytes(): number {
-    return this.#pool.heldBytes - this.#pool.usedBytes;
-  }
-
   // --------------------------------------------------------------------------- captured packets
 
   /**

@@ -54,7 +54,10 @@ export class LivePart extends ReplayPart {
     // The others would say the same.
     if (partition.index === 0) { for (const warning of warnings) log.warn(warning); }
     this.replay.captureDropped = () =>
-      sources.reduce((total, source) => total + source.stats().droppedByKernel, 0);
+      sources.reduce(
+        (total, source) => total + source.stats().droppedByKernel,
+        this.#evidence?.dropped ?? 0,
+      );
     return Promise.resolve(description);
   }
 

@@ -19,9 +19,8 @@ export interface PartSetup {
 /** How a part is doing. */
 export interface PartStatus {
   figures: PlainFigures;
-  /** Captured payload in memory, and memory that is held for more, bytes. */
+  /** Captured payload in memory, bytes. */
   payloadBytes: number;
-  sparePayloadBytes: number;
   /** Packets of the file that are behind it. */
   played: number;
 }

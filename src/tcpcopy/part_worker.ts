@@ -37,7 +37,6 @@ export class WorkerPart implements Part {
   status: PartStatus = {
     figures: mergeFigures([]),
     payloadBytes: 0,
-    sparePayloadBytes: 0,
     played: 0,
   };
   readonly #worker: Worker;

@@ -30,7 +30,6 @@ export abstract class ReplayPart implements Part {
     return {
       figures: this.replay.figures(),
       payloadBytes: table.payloadBytes,
-      sparePayloadBytes: table.sparePayloadBytes,
       played: this.played,
     };
   }

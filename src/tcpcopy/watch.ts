@@ -95,18 +95,15 @@ export class Watch implements Disposable {
   }
 
   #watchMemory(): void {
-    let sparePayloadBytes = 0;
     let payloadBytes = 0;
     let shedSessions = 0;
     for (const { status } of this.parts) {
-      sparePayloadBytes += status.sparePayloadBytes;
       payloadBytes += status.payloadBytes;
       shedSessions += status.figures.ledger.ended[Outcome.Shed];
     }
     const wasShort = this.#guard.isShort;
     const notice = this.#guard.look({
       residentBytes: Deno.memoryUsage().rss,
-      sparePayloadBytes,
       payloadBytes,
       maxPayloadBytes: this.#limits.maxPayloadBytes,
       shedSessions,
