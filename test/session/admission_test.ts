@@ -108,6 +108,20 @@ Deno.test("who makes up what the service said is not replayed, and is counted", 
   assert.equal(world.table.knownFlows, 0);
 });
 
+Deno.test("a number near the right one counts unless the service does not have the client", () => {
+  for (const word of [true, undefined, false]) {
+    const world = new World();
+    world.table.evidence = { lookAgain() {}, hasConnection: () => word };
+    world.syn();
+    world.answer();
+    world.client({ flags: "A", acknowledgment: SERVICE_ISS });
+    world.client({ flags: "A", acknowledgment: SERVICE_ISS + 5_000_000 });
+    assert.equal(world.sent(), "");
+    world.client({ flags: "A", acknowledgment: SERVICE_ISS + 500 });
+    assert.equal(world.sent(), word === false ? "" : "S");
+  }
+});
+
 Deno.test("once the service was seen to answer, who got no answer is not replayed", () => {
   const world = new World();
   world.answer(CLIENT + 1);
