@@ -224,6 +224,11 @@ export class Lab {
     return [...text.matchAll(/counter packets (\d+)/g)].reduce((sum, m) => sum + Number(m[1]), 0);
   }
 
+  /** Has a host send what is for a network to another host. */
+  async route(host: HostName, network: string, via: HostName): Promise<void> {
+    await run(["ip", "-n", host, "route", "add", network, "via", addresses[via]]);
+  }
+
   /**
    * Starts a program on a host.
    *

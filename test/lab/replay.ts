@@ -5,7 +5,16 @@
 import type { ClientMark, ClientSummary } from "./client.ts";
 import { compare, type Comparison } from "./compare.ts";
 import { isUserNamespace } from "./enter.ts";
-import { addresses, fileExists, type HostName, type Lab, requirePrograms } from "./hosts.ts";
+import type { Attack } from "./attacked_cases.ts";
+import { NOBODYS_NETWORK } from "./attacker.ts";
+import {
+  addresses,
+  fileExists,
+  type HostName,
+  type Lab,
+  REPLAY_NETWORK,
+  requirePrograms,
+} from "./hosts.ts";
 import type { LabProcess } from "./process.ts";
 import {
   APPLICATION_PORT,
@@ -47,6 +56,8 @@ export interface ReplayPlan {
   record?: readonly ("online" | "target")[];
   /** Kills intercept when this share of the online requests has reached the target. */
   restartIntercept?: { afterShare: number; downMs: number };
+  /** Somebody attacks while the clients are served. */
+  attack?: Attack;
   /** How the target's answers differ from the online server's. */
   twist?: Twist;
   /** The drain ends when nothing has changed on the target for so long… */
@@ -71,6 +82,11 @@ export interface ReplayResult {
   ledger?: LedgerText;
   /** CPU seconds of the programs under test. */
   cpuSeconds: { tcpcopy: number; intercept: number };
+  /** Most memory that tcpcopy had resident, bytes. */
+  peakMemoryBytes: number;
+  /** Packets an attacker has sent, and connections the two applications had. */
+  attackPackets: number;
+  connections: { online: number; target: number };
   /** Everything unexpected besides the comparison: client errors, programs that ended early. */
   problems: string[];
   /** Output of all programs, by name. */
@@ -100,6 +116,8 @@ class Replay {
   readonly #problems: string[] = [];
   readonly #logs: Record<string, string> = {};
   readonly #cpuSeconds = { tcpcopy: 0, intercept: 0 };
+  #peakMemoryBytes = 0;
+  #attackPackets = 0;
   readonly #summaries: ClientSummary[] = [];
   readonly #firstDue = new Map<number, number>();
   #online: LabProcess | undefined;
@@ -145,6 +163,9 @@ class Replay {
       pace: this.#pace(online, target),
       ledger: this.#tcpcopy === undefined ? undefined : readLedger(this.#tcpcopy.output),
       cpuSeconds: this.#cpuSeconds,
+      peakMemoryBytes: this.#peakMemoryBytes,
+      attackPackets: this.#attackPackets,
+      connections: { online: online.status.closed, target: target.status.closed },
       problems: this.#problems,
       logs: this.#logs,
     };
@@ -204,6 +225,7 @@ class Replay {
     await this.#startIntercept();
     if (!isJoin) this.#tcpcopy = await startTcpcopy(this.#lab, this.#tcpcopyOptions());
     let firstId = 0;
+    const attacker = await this.#startAttack();
     for (const workload of this.#plan.workloads) {
       const client = this.#startClient(workload, firstId);
       const restart = this.#plan.restartIntercept;
@@ -212,6 +234,26 @@ class Replay {
       await this.#endClient(client);
       firstId += workload.connections;
     }
+    if (attacker !== undefined) {
+      const limitMs = 2000 * this.#plan.attack!.packets / this.#plan.attack!.perSecond;
+      const match = await attacker.waitFor(/^done (\d+)$/m, START_TIMEOUT_MS + limitMs);
+      this.#attackPackets = Number(match[1]);
+    }
+  }
+
+  /** Starts the attacker, and waits until it is at work. */
+  async #startAttack(): Promise<LabProcess | undefined> {
+    const { attack } = this.#plan;
+    if (attack === undefined) return undefined;
+    await this.#lab.route("online", NOBODYS_NETWORK, "client");
+    await this.#lab.route("client", REPLAY_NETWORK, "assistant");
+    const process = this.#lab.spawn("client", [
+      ...script("attacker.ts"),
+      ...["--kind", attack.kind, "--packets", `${attack.packets}`],
+      ...["--per-second", `${attack.perSecond}`],
+    ], { name: "attacker" });
+    await process.waitFor(/^attacking$/m, START_TIMEOUT_MS);
+    return process;
   }
 
   #startClient(workload: Workload, firstId: number): LabProcess {
@@ -386,6 +428,7 @@ class Replay {
         this.#problems.push(`${process.name} ended with code ${code}: ${process.lastLines(3)}`);
       }
       this.#cpuSeconds[role] += process.cpuSeconds();
+      if (role === "tcpcopy") this.#peakMemoryBytes = process.peakMemoryBytes();
       await this.#end(process);
       this.#logs[role] = process.output + this.#logFile(role);
     }

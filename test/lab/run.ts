@@ -13,6 +13,7 @@
  * the target's packets to the logs kept. The exit code is 0 only if everything arrived byte-exact.
  */
 
+import { type Attack, attackedCases } from "./attacked_cases.ts";
 import { numberArgument, parseArguments } from "./arguments.ts";
 import { type Case, cases } from "./cases.ts";
 import { isInside, runInside, watchParent } from "./enter.ts";
@@ -50,7 +51,12 @@ export interface CaseResult {
 }
 
 /** Also those that are no part of the matrix. */
-const allCases: ReadonlyMap<string, Case> = new Map([...cases, ...serviceCases, ...twistedCases]);
+const allCases: ReadonlyMap<string, Case> = new Map([
+  ...cases,
+  ...serviceCases,
+  ...twistedCases,
+  ...attackedCases,
+]);
 
 const options = [
   "case",
@@ -66,6 +72,7 @@ const options = [
   "intercept-args",
   "twist",
   "gap-ms",
+  "attack",
 ];
 const switches = ["offloads", "record", "json", "list"];
 
@@ -89,12 +96,14 @@ function changed(made: Case, values: Map<string, string>): Case {
     original === "both" || original === role ? "original" as const : "ours" as const;
   const factor = numberArgument(values, "scale", 1);
   const plan = made.plan;
+  const attack = plan.attack && { ...plan.attack, ...dose(values.get("attack")) };
   const gap = values.has("gap-ms") ? { gapMs: numberArgument(values, "gap-ms", 0) } : {};
   return {
     ...made,
     lab,
     plan: {
       ...plan,
+      attack,
       workloads: plan.workloads.map((workload) => ({ ...scaled(workload, factor), ...gap })),
       record: values.has("record") ? ["target"] : [],
       tcpcopy: maker("tcpcopy"),
@@ -103,6 +112,14 @@ function changed(made: Case, values: Map<string, string>): Case {
       interceptArgs: [...plan.interceptArgs ?? [], ...words(values.get("intercept-args"))],
     },
   };
+}
+
+/** "PACKETS@PER_SECOND" */
+function dose(text: string | undefined): Partial<Attack> {
+  if (text === undefined) return {};
+  const match = /^(\d+)@(\d+)$/.exec(text);
+  if (match === null) throw new Error(`--attack: expected PACKETS@PER_SECOND, came "${text}"`);
+  return { packets: Number(match[1]), perSecond: Number(match[2]) };
 }
 
 /** Takes another build of the originals, which TCPCOPY_ORIG_SINGLE and the like name. */
@@ -171,6 +188,16 @@ function summarize(made: Case, result: ReplayResult, lost: number | undefined): 
     interceptCpuSeconds: result.cpuSeconds.intercept,
     problems: [...problems, ...faults, ...comparison.mismatches, ...early],
     ...(made.twisted && { twisted: twistFigures(made.twisted, result) }),
+    ...(made.plan.attack && { figures: attackFigures(result), ledger: result.ledger }),
+  };
+}
+
+function attackFigures(result: ReplayResult): Record<string, number> {
+  return {
+    attackPackets: result.attackPackets,
+    onlineConnections: result.connections.online,
+    targetConnections: result.connections.target,
+    peakMemoryMb: result.peakMemoryBytes / (1 << 20),
   };
 }
 
