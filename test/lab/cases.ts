@@ -148,6 +148,23 @@ const special: Case[] = [
     },
   },
   {
+    name: "offline-late",
+    title: "uploads of 12 MB, a segment captured 8 MB late",
+    lab: {},
+    plan: {
+      workloads: [{
+        ...workloadNamed("upload"),
+        connections: 3,
+        concurrency: 1,
+        requests: 4,
+        pipeline: 4,
+        requestBytes: [3_000_000, 3_000_000],
+      }],
+      mode: "offline",
+      forms: ["late"],
+    },
+  },
+  {
     name: "intercept-restart",
     title: "intercept killed and restarted in mid-run",
     lab: {},
