@@ -209,7 +209,7 @@ const limits = object("Limits and log", {
   ),
   memory: withDefault(
     option("-m", "--max-memory", integer({ min: MIN_MEMORY_MB, metavar: "MB" }), {
-      description: message`Memory cap; above it new sessions are shed.`,
+      description: message`Cap of resident memory; near it new sessions are shed.`,
     }),
     1024,
   ),
