@@ -11,15 +11,18 @@ const root = new URL("../../", import.meta.url).pathname;
 const directory = Deno.makeTempDirSync();
 globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
 
-/** A file of SYNs, one every 5 ms for a minute: the replay is amid them when it is interrupted. */
+/** Connections that open, one every 5 ms for a minute: the replay is amid them when interrupted. */
 function captureFile(): string {
   const writer = new PcapWriter(LinkType.Raw);
   for (let i = 0; i < 12_000; i++) {
-    const packet = new Uint8Array(40);
-    const view = new DataView(packet.buffer);
-    writeIpv4Header(view, 0, 40, 1, 64, 6, 0x0a000001, 0x0a000002);
-    writeTcpHeader(view, IPV4_HEADER_BYTES, 2000 + i, 80, 1, 0, 20, TcpFlag.Syn, 1000);
-    writer.add(1_000_000 + 5000 * i, packet, 40);
+    // The client's SYN, and what completes the handshake.
+    for (const [sequence, flags] of [[1, TcpFlag.Syn], [2, TcpFlag.Ack]]) {
+      const packet = new Uint8Array(40);
+      const view = new DataView(packet.buffer);
+      writeIpv4Header(view, 0, 40, 1, 64, 6, 0x0a000001, 0x0a000002);
+      writeTcpHeader(view, IPV4_HEADER_BYTES, 2000 + i, 80, sequence, 9, 20, flags, 1000);
+      writer.add(1_000_000 + 5000 * i, packet, 40);
+    }
   }
   const path = Deno.makeTempFileSync({ dir: directory, suffix: ".pcap" });
   Deno.writeFileSync(path, writer.bytes());
