@@ -11,8 +11,16 @@
  */
 
 import { StrategyError, strategyJson, type StrategyLevel } from "../sampling/strategy.ts";
+import { MAX_ENDPOINT_CONNECTIONS } from "./descriptor_limit.ts";
 import type { Dump } from "./dump.ts";
+import {
+  type Answer,
+  EndpointCounters,
+  EndpointListener,
+  type WholeRequest,
+} from "./endpoint_listener.ts";
 import { MAX_PORTRAIT_BYTES } from "./portrait.ts";
+import { RareWarnings } from "./rare_warnings.ts";
 
 /** Where to listen. */
 export interface EndpointOptions {
@@ -24,32 +32,41 @@ export interface EndpointOptions {
   tcp?: { hostname: string; port: number };
   /** Reads the configuration files again; returns why they were refused. */
   reload(): string | undefined;
+  /** What else belongs to the status, by name. */
+  status?(): Record<string, unknown>;
 }
 
-/** A request that takes longer to come is given up. */
-const READ_TIMEOUT_MS = 5_000;
+/** What each listener may have open; together they stay within what is reserved for them. */
+const MAX_CONNECTIONS = MAX_ENDPOINT_CONNECTIONS / 2;
+/** A request that takes longer to come and to be answered is given up. */
+const TIMEOUT_MS = 5_000;
 
 export class Endpoint {
   /** The port of the TCP endpoint, when there is one. */
   readonly tcpPort: number | undefined;
+  readonly counters = new EndpointCounters();
   readonly #options: EndpointOptions;
-  readonly #servers: Deno.HttpServer<Deno.Addr>[] = [];
+  readonly #listeners: EndpointListener[] = [];
+  readonly #running: Promise<void>[] = [];
 
   /** @throws Error when the socket's path or the address cannot be used */
   private constructor(options: EndpointOptions) {
     this.#options = options;
     const { path, mode, tcp } = options;
-    const quiet = { onListen: () => {} };
-    if (path !== undefined) {
-      const handler = (request: Request) => this.#serve(request, true);
-      this.#servers.push(Deno.serve({ path, ...quiet }, handler));
-      Deno.chmodSync(path, mode ?? 0o660);
-    }
-    if (tcp !== undefined) {
-      const handler = (request: Request) => this.#serve(request, false);
-      const server = Deno.serve({ ...tcp, ...quiet }, handler);
-      this.tcpPort = server.addr.port;
-      this.#servers.push(server);
+    try {
+      if (path !== undefined) {
+        const listener = Deno.listen({ transport: "unix", path });
+        this.#listen(listener, true);
+        Deno.chmodSync(path, mode ?? 0o660);
+      }
+      if (tcp !== undefined) {
+        const listener = Deno.listen(tcp);
+        this.tcpPort = listener.addr.port;
+        this.#listen(listener, false);
+      }
+    } catch (error) {
+      for (const listener of this.#listeners) listener.close();
+      throw error;
     }
   }
 
@@ -73,7 +90,8 @@ export class Endpoint {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#servers.map((server) => server.shutdown()));
+    for (const listener of this.#listeners) listener.close();
+    await Promise.all(this.#running);
     const { path } = this.#options;
     if (path === undefined) return;
     try {
@@ -86,51 +104,68 @@ export class Endpoint {
     }
   }
 
-  async #serve(request: Request, mayControl: boolean): Promise<Response> {
-    const { pathname } = new URL(request.url);
-    const action = `${request.method} ${pathname}`;
+  #listen(listener: Deno.Listener, mayControl: boolean): void {
+    const made = new EndpointListener({
+      listener,
+      maxConnections: MAX_CONNECTIONS,
+      maxBodyBytes: MAX_PORTRAIT_BYTES,
+      timeoutMs: TIMEOUT_MS,
+      warnings: new RareWarnings(this.#options.dump.log, "endpoint"),
+      counters: this.counters,
+      answer: (request) => this.#answer(request, mayControl),
+    });
+    this.#listeners.push(made);
+    this.#running.push(made.run());
+  }
+
+  #answer(request: WholeRequest, mayControl: boolean): Answer {
+    const { action, contentType } = request;
     const { dump } = this.#options;
     if (action === "POST /portrait") {
       // A web page can send such a request to this host unasked, but not with this type.
-      const type = request.headers.get("content-type") ?? "";
-      if (!mayControl && !/^application\/json\b/i.test(type)) {
-        return answer(415, { error: `expected Content-Type: application/json, came "${type}"` });
+      if (!mayControl && !/^application\/json\b/i.test(contentType)) {
+        return refusal(415, `expected Content-Type: application/json, came "${contentType}"`);
       }
-      return await withBody(request, (body) => {
-        const refusal = dump.report(body);
-        if (refusal === undefined) return answer(202, { accepted: true, window: dump.window });
-        return answer(409, { accepted: false, error: refusal });
+      return withBody(request, (body) => {
+        const error = dump.report(body);
+        if (error === undefined) {
+          return { status: 202, body: { accepted: true, window: dump.window } };
+        }
+        return { status: 409, body: { accepted: false, error } };
       });
     }
     if (mayControl) {
-      if (action === "GET /status") return answer(200, dump.status());
-      if (action === "GET /strategy") return answer(200, strategies(dump));
+      if (action === "GET /status") return { status: 200, body: this.#status() };
+      if (action === "GET /strategy") return { status: 200, body: strategies(dump) };
       if (action === "POST /reload") {
-        const refusal = this.#options.reload();
-        if (refusal === undefined) return answer(200, strategies(dump));
-        return answer(422, { error: refusal, ...strategies(dump) });
+        const error = this.#options.reload();
+        if (error === undefined) return { status: 200, body: strategies(dump) };
+        return { status: 422, body: { error, ...strategies(dump) } };
       }
       const level = /^PUT \/strategy\/(app|global)$/.exec(action)?.[1] as StrategyLevel | undefined;
-      if (level !== undefined) {
-        return await withBody(request, (body) => this.#update(level, body));
-      }
+      if (level !== undefined) return withBody(request, (body) => this.#update(level, body));
     }
     const known = mayControl
       ? "POST /portrait, GET /status, GET /strategy, PUT /strategy/app, PUT /strategy/global, POST /reload"
       : "POST /portrait";
-    return answer(404, { error: `expected ${known}, came ${action}` });
+    return refusal(404, `expected ${known}, came ${action}`);
   }
 
-  #update(level: StrategyLevel, body: unknown): Response {
+  #status(): Record<string, unknown> {
+    const { dump, status } = this.#options;
+    return { ...dump.status(), endpoint: { ...this.counters }, ...status?.() };
+  }
+
+  #update(level: StrategyLevel, body: unknown): Answer {
     const { dump } = this.#options;
     try {
       dump.sampling.update(level, body);
       dump.log.info(`new ${level} strategy: ${JSON.stringify(strategies(dump)[level])}`);
-      return answer(200, strategies(dump));
+      return { status: 200, body: strategies(dump) };
     } catch (error) {
       if (!(error instanceof StrategyError)) throw error;
       dump.log.warn(`a new ${level} strategy was refused, the old one stays: ${error.message}`);
-      return answer(422, { error: error.message, ...strategies(dump) });
+      return { status: 422, body: { error: error.message, ...strategies(dump) } };
     }
   }
 }
@@ -139,56 +174,18 @@ function strategies(dump: Dump): Record<StrategyLevel, Record<string, unknown>> 
   return { app: strategyJson(dump.sampler.app), global: strategyJson(dump.sampler.global) };
 }
 
-function answer(status: number, body: unknown): Response {
-  return new Response(JSON.stringify(body) + "\n", {
-    status,
-    headers: { "content-type": "application/json" },
-  });
+function refusal(status: number, error: string): Answer {
+  return { status, body: { error } };
 }
 
-async function withBody(
-  request: Request,
-  use: (body: unknown) => Response,
-): Promise<Response> {
-  const text = await readBody(request);
-  if (text === undefined) {
-    return answer(413, { error: `expected at most ${MAX_PORTRAIT_BYTES} bytes, within 5 s` });
-  }
+function withBody(request: WholeRequest, use: (body: unknown) => Answer): Answer {
   let body: unknown;
   try {
-    body = JSON.parse(text);
+    body = JSON.parse(request.body);
   } catch (error) {
-    return answer(400, { error: `expected JSON: ${(error as Error).message}` });
+    return refusal(400, `expected JSON: ${(error as Error).message}`);
   }
   return use(body);
-}
-
-/** The body as text; undefined when it is too long or does not come. */
-async function readBody(request: Request): Promise<string | undefined> {
-  if (request.body === null) return "";
-  const reader = request.body.getReader();
-  let isLate = false;
-  const timer = setTimeout(() => {
-    isLate = true;
-    reader.cancel();
-  }, READ_TIMEOUT_MS);
-  const decoder = new TextDecoder();
-  let text = "";
-  let length = 0;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      length += value.length;
-      if (length > MAX_PORTRAIT_BYTES) return undefined;
-      text += decoder.decode(value, { stream: true });
-    }
-  } catch {
-    return undefined; // the sender is gone
-  } finally {
-    clearTimeout(timer);
-  }
-  return isLate ? undefined : text + decoder.decode();
 }
 
 async function removeStale(path: string): Promise<void> {

@@ -12,7 +12,7 @@ import { onSignals } from "../loop/signals.ts";
 import { parseStrategyDocument } from "../sampling/strategy_document.ts";
 import { VERSION } from "../version.ts";
 import { PassiveCapture } from "./capture.ts";
-import { connectionLimit } from "./descriptor_limit.ts";
+import { connectionsPerProxy, descriptorLimit } from "./descriptor_limit.ts";
 import { Dump } from "./dump.ts";
 import { openDumpDirectory } from "./dump_directory.ts";
 import { DumpFilter } from "./dump_filter.ts";
@@ -69,30 +69,14 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
     way: options.capture,
     maxBytes: MAX_WAITING_BYTES,
   });
-  const maxConnections = connectionLimit(options.maxConnections);
-  if (options.proxies.length > 0 && maxConnections < options.maxConnections) {
-    log.info(
-      `at most ${maxConnections} connections at a time, more wait: ` +
-        "open files are limited (ulimit -n)",
-    );
-  }
-  const proxies = options.proxies.map((pair) =>
-    new Proxy({
-      ...pair,
-      filters: new FilterChain([
-        ...userFilters,
-        new DumpFilter(dump, pair.port, options.withPackets),
-      ]),
-      log,
-      maxConnections,
-    })
-  );
+  const proxies = openProxies(options, dump, userFilters, log);
   const endpoint = await Endpoint.open({
     dump,
     path: options.endpoint,
     mode: options.endpointMode,
     tcp: options.portraitTcp,
     reload: () => strategyFiles.reload("asked to reload"),
+    status: () => ({ proxies: proxies.map(({ port, counters }) => ({ port, ...counters })) }),
   });
   // The configuration is read again and again, whoever may read it.
   dropRoot({ keepReading: true });
@@ -137,6 +121,30 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
     loop?.stop();
   }
   return 0;
+}
+
+function openProxies(
+  options: TrafficdumpOptions,
+  dump: Dump,
+  userFilters: readonly NetworkFilter[],
+  log: Logger,
+): Proxy[] {
+  const { proxies, maxConnections: wanted, idleTimeoutMs, withPackets } = options;
+  if (proxies.length === 0) return [];
+  const maxConnections = connectionsPerProxy(wanted, proxies.length, descriptorLimit());
+  if (maxConnections < wanted) {
+    log.info(
+      `at most ${maxConnections} connections at a time, more wait: ` +
+        "open files are limited (ulimit -n)",
+    );
+  }
+  return proxies.map((pair) => {
+    const filters = new FilterChain([
+      ...userFilters,
+      new DumpFilter(dump, pair.port, withPackets),
+    ]);
+    return new Proxy({ ...pair, filters, log, maxConnections, idleTimeoutMs });
+  });
 }
 
 /** The ports of `-p`, or those of the configuration's listeners when nothing else is asked for. */

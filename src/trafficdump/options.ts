@@ -30,6 +30,7 @@ export interface TrafficdumpOptions {
   proxies: ProxyPair[];
   filters: string[];
   maxConnections: number;
+  idleTimeoutMs: number;
   logDirectory: string;
   withPackets: boolean;
   withTime: boolean;
@@ -115,6 +116,13 @@ const sources = object("What", {
       description: message`Most connections through a proxy at a time; more wait.`,
     }),
     50_000,
+  ),
+  idleTimeout: withDefault(
+    option("--idle-timeout", integer({ min: 1, max: 86400 * 7, metavar: "SECONDS" }), {
+      description:
+        message`Close a connection through a proxy on which nothing has moved for so long; after a minute where the service has ended already.`,
+    }),
+    3600,
   ),
 });
 
@@ -226,6 +234,7 @@ export function readOptions(): TrafficdumpOptions {
     proxies: proxy?.split(",").map(parseProxy) ?? [],
     filters: filter.map(absolute),
     maxConnections: given.maxConnections,
+    idleTimeoutMs: given.idleTimeout * 1000,
     logDirectory,
     withPackets: given.noPcapng !== true,
     withTime: given.layottoTime === true,

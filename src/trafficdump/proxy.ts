@@ -3,11 +3,14 @@
  * to a chain of filters.
  *
  * What always holds: a side is read only as fast as the other takes (back-pressure); an end of data
- * is passed on as such (half-close); when one side breaks, the other is closed.
+ * is passed on as such (half-close); when one side breaks, the other is closed. Nothing stays for ever:
+ * connections on which nothing moves are closed, and there are never more of them than allowed.
  */
 
 import type { Logger } from "@logtape/logtape";
+import { acceptNext, closeQuietly } from "./connection.ts";
 import type { FilterChain, FilterContext } from "./filter.ts";
+import { RareWarnings } from "./rare_warnings.ts";
 
 /** Where the proxy listens and what it forwards to. */
 export interface ProxyOptions {
@@ -19,6 +22,10 @@ export interface ProxyOptions {
   log: Logger;
   /** More connections wait in the kernel until one ends. */
   maxConnections: number;
+  /** A connection on which nothing moves for so long is closed, ms. Default an hour. */
+  idleTimeoutMs?: number;
+  /** The same when the service has ended and only the client has not, ms. Default a minute. */
+  lingerTimeoutMs?: number;
 }
 
 /** What a proxy counts. */
@@ -31,6 +38,11 @@ export class ProxyCounters {
   unreachable = 0;
   broken = 0;
   closedByFilter = 0;
+  /** Connections closed because nothing moved on them. */
+  idle = 0;
+  /** How often there was no room for one more, and how often none could be accepted. */
+  full = 0;
+  acceptFailures = 0;
   /** Errors thrown by filters. */
   filterErrors = 0;
 }
@@ -38,9 +50,12 @@ export class ProxyCounters {
 /** Buffers begin small and grow with what comes, since most of 10,000 connections rest. */
 const SMALLEST_BUFFER_BYTES = 4 << 10;
 const LARGEST_BUFFER_BYTES = 64 << 10;
-/** Pause after a failure to accept: no more descriptors, mostly. */
-const ACCEPT_PAUSE_MS = 50;
-const SAY_AGAIN_AFTER_MS = 10_000;
+const IDLE_TIMEOUT_MS = 3_600_000;
+const LINGER_TIMEOUT_MS = 60_000;
+/** A service that answers no SYN is given up. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** How often idle connections are looked for, as a share of the shortest time-out. */
+const LOOKS_PER_TIMEOUT = 4;
 
 export class Proxy {
   readonly counters = new ProxyCounters();
@@ -48,14 +63,16 @@ export class Proxy {
   readonly port: number;
   readonly #options: ProxyOptions;
   readonly #listener: Deno.TcpListener;
-  readonly #open = new Set<Deno.Conn>();
+  readonly #open = new Set<ProxiedConnection>();
+  readonly #warnings: RareWarnings;
+  readonly #idleTimer: ReturnType<typeof setInterval>;
   #mayAccept: PromiseWithResolvers<void> | undefined;
   #closed = false;
-  #saidAtMs = -Infinity;
 
   /** @throws Error when the address cannot be listened on */
   constructor(options: ProxyOptions) {
     this.#options = options;
+    this.#warnings = new RareWarnings(options.log, "proxy");
     const { hostname, port } = options;
     try {
       this.#listener = Deno.listen({ hostname, port, tcpBacklog: 4096 });
@@ -65,25 +82,22 @@ export class Proxy {
       );
     }
     this.port = this.#listener.addr.port;
+    const { idleTimeoutMs = IDLE_TIMEOUT_MS, lingerTimeoutMs = LINGER_TIMEOUT_MS } = options;
+    this.#idleTimer = setInterval(
+      () => this.#closeIdle(idleTimeoutMs, lingerTimeoutMs),
+      Math.min(idleTimeoutMs, lingerTimeoutMs) / LOOKS_PER_TIMEOUT,
+    );
   }
 
   /** Serves until `close`. */
   async run(): Promise<void> {
+    const { maxConnections } = this.#options;
     while (!this.#closed) {
-      if (this.counters.open >= this.#options.maxConnections) {
-        this.#mayAccept = Promise.withResolvers();
-        await this.#mayAccept.promise;
-        continue;
-      }
-      let client: Deno.TcpConn;
-      try {
-        client = await this.#listener.accept();
-      } catch (error) {
-        if (this.#closed) return;
-        this.#complain(`a connection could not be accepted: ${(error as Error).message}`);
-        await new Promise((resolve) => setTimeout(resolve, ACCEPT_PAUSE_MS));
-        continue;
-      }
+      const client = await acceptNext(this.#listener, () => this.#closed, (reason) => {
+        this.counters.acceptFailures++;
+        this.#warnings.warn("accept", reason);
+      });
+      if (client === undefined) return;
       this.counters.accepted++;
       this.counters.open++;
       this.#serve(client).finally(() => {
@@ -91,6 +105,14 @@ export class Proxy {
         this.#mayAccept?.resolve();
         this.#mayAccept = undefined;
       });
+      if (this.counters.open < maxConnections) continue;
+      this.counters.full++;
+      this.#warnings.warn(
+        "full",
+        `${maxConnections} connections are open, the most there may be: more wait until one ends`,
+      );
+      this.#mayAccept = Promise.withResolvers();
+      await this.#mayAccept.promise;
     }
   }
 
@@ -98,51 +120,59 @@ export class Proxy {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#idleTimer);
     this.#listener.close();
     this.#mayAccept?.resolve();
-    for (const connection of this.#open) closeQuietly(connection);
+    for (const connection of this.#open) closeBoth(connection);
   }
 
   async #serve(client: Deno.TcpConn): Promise<void> {
-    this.#open.add(client);
     const { filters } = this.#options;
     const context = contextOf(client, this.counters.accepted, this.port);
-    let service: Deno.TcpConn | undefined;
+    this.#open.add(context);
     try {
       if (await filters.onNewConnection(context) !== "continue") {
         this.counters.closedByFilter++;
         return;
       }
-      service = await this.#connect();
+      const service = await this.#connect();
       if (service === undefined) return;
-      this.#open.add(service);
+      context.sides.push(service);
       await this.#forward(client, service, context);
     } catch (error) {
       // A filter that fails can no longer vouch for the connection.
       this.counters.filterErrors++;
-      this.#complain(`a filter failed, its connection is closed: ${(error as Error).message}`);
+      this.#warnings.warn(
+        "filter",
+        `a filter failed, its connection is closed: ${(error as Error).message}`,
+      );
     } finally {
-      for (const connection of [client, service]) {
-        if (connection === undefined) continue;
-        this.#open.delete(connection);
-        closeQuietly(connection);
-      }
+      this.#open.delete(context);
+      closeBoth(context);
       this.#tell(() => filters.onClose(context));
     }
   }
 
   async #connect(): Promise<Deno.TcpConn | undefined> {
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort(), CONNECT_TIMEOUT_MS);
     try {
-      const service = await Deno.connect(this.#options.upstream);
+      const { signal } = controller;
+      const service = await Deno.connect({ ...this.#options.upstream, signal });
       service.setNoDelay(true);
       return service;
     } catch (error) {
       this.counters.unreachable++;
       const { hostname, port } = this.#options.upstream;
-      this.#complain(
-        `the service ${hostname}:${port} cannot be reached: ${(error as Error).message}`,
+      this.#warnings.warn(
+        "service",
+        `the service ${hostname}:${port} cannot be reached: ${
+          controller.signal.aborted ? "no answer in time" : (error as Error).message
+        }`,
       );
       return undefined;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -155,18 +185,20 @@ export class Proxy {
     client.setNoDelay(true);
     const { filters } = this.#options;
     const { counters } = this;
-    const breakOff = () => {
-      closeQuietly(client);
-      closeQuietly(service);
-    };
+    const breakOff = () => closeBoth(context);
     const requests = pump(client, service, (bytes) => {
+      context.movedAtMs = performance.now();
       counters.bytesToService += bytes.length;
       return filters.onData(context, bytes);
     });
     const responses = pump(service, client, (bytes) => {
+      context.movedAtMs = performance.now();
       counters.bytesToClients += bytes.length;
       context.repliedBytes += bytes.length;
       return "continue";
+    }).then((end) => {
+      context.serviceHasEnded = true;
+      return end;
     });
     const ends = await Promise.allSettled([requests, responses].map((end) =>
       end.then((result) => {
@@ -181,7 +213,8 @@ export class Proxy {
       if (end.status === "rejected") throw end.reason;
     }
     const results = ends.map((end) => end.status === "fulfilled" ? end.value : "broken");
-    if (results.includes("closed")) counters.closedByFilter++;
+    if (context.isIdle) counters.idle++;
+    else if (results.includes("closed")) counters.closedByFilter++;
     else if (results.includes("broken")) counters.broken++;
   }
 
@@ -190,16 +223,21 @@ export class Proxy {
       call();
     } catch (error) {
       this.counters.filterErrors++;
-      this.#complain(`a filter failed: ${(error as Error).message}`);
+      this.#warnings.warn("filter", `a filter failed: ${(error as Error).message}`);
     }
   }
 
-  /** One line now and then: a broken service would fill the log. */
-  #complain(text: string): void {
+  /** A client that is gone without a word, or keeps what its service has long left, ends here. */
+  #closeIdle(idleTimeoutMs: number, lingerTimeoutMs: number): void {
     const nowMs = performance.now();
-    if (this.#closed || nowMs - this.#saidAtMs < SAY_AGAIN_AFTER_MS) return;
-    this.#saidAtMs = nowMs;
-    this.#options.log.warn(`proxy: ${text}`);
+    for (const connection of this.#open) {
+      const timeoutMs = connection.serviceHasEnded
+        ? Math.min(idleTimeoutMs, lingerTimeoutMs)
+        : idleTimeoutMs;
+      if (nowMs - connection.movedAtMs < timeoutMs) continue;
+      connection.isIdle = true;
+      closeBoth(connection);
+    }
   }
 }
 
@@ -248,8 +286,17 @@ async function attempt<T>(operation: Promise<T>): Promise<T | null | undefined> 
   }
 }
 
-/** A connection as its filters see it; the proxy counts on. */
-type ProxiedConnection = FilterContext & { repliedBytes: number };
+/** A connection as its filters see it, and what the proxy knows of it. */
+type ProxiedConnection = FilterContext & {
+  repliedBytes: number;
+  /** The client's connection, and the service's once it is there. */
+  readonly sides: Deno.TcpConn[];
+  /** When bytes came last, from either side. */
+  movedAtMs: number;
+  serviceHasEnded: boolean;
+  /** Set when it is closed because nothing moves. */
+  isIdle: boolean;
+};
 
 function contextOf(
   client: Deno.TcpConn,
@@ -267,14 +314,13 @@ function contextOf(
     async reply(bytes) {
       for (let at = 0; at < bytes.length;) at += await client.write(bytes.subarray(at));
     },
+    sides: [client],
+    movedAtMs: performance.now(),
+    serviceHasEnded: false,
+    isIdle: false,
   };
 }
 
-function closeQuietly(connection: Deno.Conn): void {
-  try {
-    connection.close();
-  } catch (error) {
-    // Closed already.
-    if (!(error instanceof Deno.errors.BadResource)) throw error;
-  }
+function closeBoth({ sides }: ProxiedConnection): void {
+  for (const side of sides) closeQuietly(side);
 }

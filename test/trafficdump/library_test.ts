@@ -6,7 +6,7 @@ import { Dump } from "../../src/trafficdump/dump.ts";
 import { DumpFilter } from "../../src/trafficdump/dump_filter.ts";
 import { Endpoint } from "../../src/trafficdump/endpoint.ts";
 import { FilterChain, loadFilter, type NetworkFilter } from "../../src/trafficdump/filter.ts";
-import { Proxy } from "../../src/trafficdump/proxy.ts";
+import { Proxy, type ProxyOptions } from "../../src/trafficdump/proxy.ts";
 import { readRecords, streamsOf } from "./dump_log.ts";
 
 const log = getLogger(["trafficdump"]);
@@ -98,16 +98,17 @@ async function talk(port: number, bytes: Uint8Array): Promise<Uint8Array> {
 async function withProxy(
   filters: NetworkFilter[],
   use: (proxy: Proxy) => Promise<void>,
-  upstream?: { hostname: string; port: number },
+  options: Partial<ProxyOptions> = {},
 ): Promise<void> {
   const service = startEcho();
   const proxy = new Proxy({
     hostname: "127.0.0.1",
     port: 0,
-    upstream: upstream ?? { hostname: "127.0.0.1", port: service.port },
+    upstream: { hostname: "127.0.0.1", port: service.port },
     filters: new FilterChain(filters),
     log,
     maxConnections: 10,
+    ...options,
   });
   const running = proxy.run();
   try {
@@ -187,7 +188,42 @@ Deno.test("a service that cannot be reached closes the client's connection", asy
       "",
     );
     assert.equal(proxy.counters.unreachable, 1);
-  }, { hostname: "127.0.0.1", port });
+  }, { upstream: { hostname: "127.0.0.1", port } });
+});
+
+Deno.test("a connection on which nothing moves is closed and counted, one that is used is not", async () => {
+  await withProxy([], async (proxy) => {
+    const idle = await Deno.connect({ hostname: "127.0.0.1", port: proxy.port });
+    const used = await Deno.connect({ hostname: "127.0.0.1", port: proxy.port });
+    let isOpen = true;
+    const ended = idle.read(new Uint8Array(1)).catch(() => null).then(() => isOpen = false);
+    while (isOpen) {
+      await writeAll(used, new TextEncoder().encode("x"));
+      assert.equal(await used.read(new Uint8Array(1)), 1);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await ended;
+    assert.equal(proxy.counters.idle, 1);
+    assert.equal(proxy.counters.broken, 0);
+    idle.close();
+    used.close();
+  }, { idleTimeoutMs: 2_000 });
+});
+
+Deno.test("a client that stays when its service has gone is let go", async () => {
+  const leaving = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  (async () => {
+    for await (const conn of leaving) conn.close();
+  })();
+  const { hostname, port } = leaving.addr;
+  await withProxy([], async (proxy) => {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: proxy.port });
+    assert.equal(await conn.read(new Uint8Array(1)), null);
+    while (proxy.counters.open > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(proxy.counters.idle, 1);
+    conn.close();
+  }, { upstream: { hostname, port }, lingerTimeoutMs: 100 });
+  leaving.close();
 });
 
 Deno.test("a module that is no filter is refused", async () => {
@@ -246,5 +282,31 @@ Deno.test("the endpoint: control on the socket, portrait data alone on TCP", asy
   await dump.close();
   const portrait = await Deno.readTextFile(`${directory}/dump_portrait_data.log`);
   assert.match(portrait, /^\[[-\w]{36}\]\[STATE\]\[\]\[1\]\n$/);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("a fault while the endpoint answers is told to the caller, and ends nothing", async () => {
+  const directory = await Deno.makeTempDir();
+  const dump = await openDump(directory);
+  const path = `${directory}/socket`;
+  const endpoint = await Endpoint.open({
+    dump,
+    path,
+    reload: () => {
+      throw new TypeError("a fault");
+    },
+  });
+  const client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+  const ask = async (method: string, where: string) => {
+    const response = await fetch(`http://localhost${where}`, { client, method });
+    await response.body?.cancel();
+    return response.status;
+  };
+  assert.equal(await ask("POST", "/reload"), 500);
+  assert.equal(await ask("GET", "/status"), 200);
+  assert.equal(endpoint.counters.failed, 1);
+  client.close();
+  await endpoint.close();
+  await dump.close();
   await Deno.remove(directory, { recursive: true });
 });
