@@ -5,22 +5,20 @@
  * a bound, between the turns of the event loop.
  */
 
-import { pipeline, Readable } from "node:stream";
-import { createGunzip, createZstdDecompress } from "node:zlib";
-import { isZstdMagic, ZstdFrames } from "../wire/zstd_frames.ts";
+import { ByteStreamError } from "./byte_stream_error.ts";
+import { compressionOf, decompressed } from "./decompression.ts";
 
-/** Bytes that cannot be had. */
-export class ByteStreamError extends Error {
-  override readonly name = "ByteStreamError";
-  constructor(message: string, /** Whether they just end too early. */ readonly truncated = false) {
-    super(message);
-  }
-}
+export { ByteStreamError };
+
+/** A pipe without a writer cannot even be opened. */
+export type WaitsFor = "a writer of" | "data from";
 
 /** Bytes in their order. */
 export interface ByteStream {
   /** Whether `rewind` works. */
   readonly isRewindable: boolean;
+  /** What has to come before the first byte can; undefined when one has. */
+  readonly waitsFor: WaitsFor | undefined;
   /**
    * Copies what is there.
    *
@@ -38,10 +36,7 @@ export interface ByteStream {
 const CHUNK_BYTES = 1 << 16;
 /** Reading ahead stops here. */
 const MAX_AHEAD_BYTES = 1 << 20;
-const GZIP_MAGIC = 0x1f8b;
 const STANDARD_INPUT = "-";
-
-type Compression = "none" | "gzip" | "zstd";
 
 /** Whether what is at a path can be read only once: standard input and pipes. */
 export function isReadOnce(path: string): boolean {
@@ -62,7 +57,10 @@ export function openByteStream(path: string): ByteStream {
   if (path === STANDARD_INPUT) {
     return new ReadAhead(decompressed(chunksFrom(Deno.stdin)), undefined);
   }
-  if (isPipe(path)) return new ReadAhead(decompressed(chunksFrom(openPipe(path))), undefined);
+  if (isPipe(path)) {
+    const pipe = new Pipe(path);
+    return new ReadAhead(decompressed(chunksFrom(pipe)), undefined, () => pipe.isOpen);
+  }
   const file = new PlainFile(path);
   const begin = new Uint8Array(4);
   const compression = compressionOf(begin.subarray(0, file.read(begin)));
@@ -74,6 +72,7 @@ export function openByteStream(path: string): ByteStream {
 /** A file as it is. */
 export class PlainFile implements ByteStream {
   readonly isRewindable = true;
+  readonly waitsFor = undefined;
   readonly #file: Deno.FsFile;
   #closed = false;
 
@@ -117,13 +116,27 @@ export class PlainFile implements ByteStream {
 class ReadAhead implements ByteStream {
   readonly isRewindable: boolean;
   readonly #file: PlainFile | undefined;
+  readonly #isOpen: () => boolean;
   #pump: Pump;
 
-  /** @param file what the chunks are made from, if that can be read a second time */
-  constructor(chunks: AsyncIterable<Uint8Array>, file: PlainFile | undefined) {
+  /**
+   * @param file what the chunks are made from, if that can be read a second time
+   * @param isOpen whether what they come from is open already
+   */
+  constructor(
+    chunks: AsyncIterable<Uint8Array>,
+    file: PlainFile | undefined,
+    isOpen: () => boolean = () => true,
+  ) {
     this.#file = file;
+    this.#isOpen = isOpen;
     this.isRewindable = file !== undefined;
     this.#pump = new Pump(chunks);
+  }
+
+  get waitsFor(): WaitsFor | undefined {
+    if (this.#pump.hasBegun) return undefined;
+    return this.#isOpen() ? "data from" : "a writer of";
   }
 
   read(into: Uint8Array): number {
@@ -149,6 +162,8 @@ class ReadAhead implements ByteStream {
 
 /** Empties an iterable into a bounded queue. */
 class Pump {
+  /** Whether anything has come, be it the end. */
+  hasBegun = false;
   readonly #queue: Uint8Array[] = [];
   #queuedBytes = 0;
   /** How much of the first chunk was read. */
@@ -160,12 +175,12 @@ class Pump {
 
   constructor(chunks: AsyncIterable<Uint8Array>) {
     this.#run(chunks).then(
-      () => this.#ended = true,
-      (error) => {
-        this.#error = error;
-        this.#ended = true;
-      },
-    );
+      () => {},
+      (error) => this.#error = error,
+    ).finally(() => {
+      this.hasBegun = true;
+      this.#ended = true;
+    });
   }
 
   read(into: Uint8Array): number {
@@ -196,6 +211,7 @@ class Pump {
     for await (const chunk of chunks) {
       // Leaving the loop ends what makes the chunks.
       if (this.#stopped) return;
+      this.hasBegun = true;
       if (chunk.length === 0) continue;
       this.#queue.push(chunk);
       this.#queuedBytes += chunk.length;
@@ -218,11 +234,21 @@ function isPipe(path: string): boolean {
   }
 }
 
-function openPipe(path: string): Deno.FsFile {
-  try {
-    return Deno.openSync(path);
-  } catch (error) {
-    throw readError(error);
+/**
+ * A pipe that is being opened, which takes until it has a writer: another thread waits for that. The
+ * kernel looks at the rights when that begins.
+ */
+class Pipe {
+  isOpen = false;
+  readonly #file: Promise<Deno.FsFile>;
+
+  constructor(path: string) {
+    this.#file = Deno.open(path);
+    this.#file.then(() => this.isOpen = true, () => {}); // `read` tells why it cannot be opened
+  }
+
+  async read(into: Uint8Array): Promise<number | null> {
+    return await (await this.#file).read(into);
   }
 }
 
@@ -246,61 +272,10 @@ async function* chunksOf(file: PlainFile): AsyncGenerator<Uint8Array> {
   }
 }
 
-function compressionOf(begin: Uint8Array): Compression {
-  if (begin.length < 4) return "none";
-  const view = new DataView(begin.buffer, begin.byteOffset);
-  if (view.getUint16(0) === GZIP_MAGIC) return "gzip";
-  return isZstdMagic(view.getUint32(0, true)) ? "zstd" : "none";
-}
-
-/** The chunks, decompressed if they begin like something compressed. */
-async function* decompressed(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let begin = new Uint8Array(0);
-  while (begin.length < 4) {
-    const { value, done } = await chunks.next();
-    if (done) break;
-    const joined = new Uint8Array(begin.length + value.length);
-    joined.set(begin);
-    joined.set(value, begin.length);
-    begin = joined;
-  }
-  async function* all(): AsyncGenerator<Uint8Array> {
-    yield begin;
-    yield* chunks;
-  }
-  const compression = compressionOf(begin);
-  if (compression === "none") yield* all();
-  else if (compression === "gzip") yield* through(all(), createGunzip());
-  else yield* unzstd(all());
-}
-
-async function* unzstd(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const frames = new ZstdFrames();
-  async function* followed(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of chunks) {
-      frames.feed(chunk);
-      yield chunk;
-    }
-  }
-  yield* through(followed(), createZstdDecompress());
-  // The decompressor takes a cut for the end.
-  if (!frames.isAtEnd) throw new ByteStreamError("unexpected end of the zstd data", true);
-}
-
-async function* through(
-  chunks: AsyncGenerator<Uint8Array>,
-  decoder: ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>,
-): AsyncGenerator<Uint8Array> {
-  // An error on either side destroys the decoder, and comes out of its iterator.
-  pipeline(Readable.from(chunks, { objectMode: false }), decoder, () => {});
-  yield* decoder as AsyncIterable<Uint8Array>;
-}
-
 function readError(error: unknown): ByteStreamError {
   if (error instanceof ByteStreamError) return error;
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
   const text = error instanceof Error
     ? error.message.replace(/: (open|stat) '.*'$/, "")
     : String(error);
-  return new ByteStreamError(text, code === "Z_BUF_ERROR");
+  return new ByteStreamError(text);
 }

@@ -92,6 +92,10 @@ export class RecordedFile implements RecordingFile {
     return this.#stream.isRewindable;
   }
 
+  get waitsFor(): string | undefined {
+    return this.#stream.waitsFor;
+  }
+
   /** @throws CaptureFileError when the file is cut short or broken from here on */
   next(): Next {
     const reader = this.#reader;

@@ -30,6 +30,8 @@ export interface RecordingFile extends RecordedPackets {
   readonly name: string;
   /** Whether `rewind` works. */
   readonly isRewindable: boolean;
+  /** What has to come before the first packet can, such as "a writer of"; undefined for nothing. */
+  readonly waitsFor?: string;
   /** What the user should know about the file; undefined for nothing. */
   readonly warning?: string;
   /** Goes back to the front of the first packet. */

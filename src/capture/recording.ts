@@ -115,6 +115,13 @@ export class Recording implements RecordedPackets, Disposable {
     return this.#files.flatMap(({ warning }) => warning ?? []);
   }
 
+  /** What has to come before there can be packets, such as "a writer of requests.fifo". */
+  get awaited(): string[] {
+    return this.#files.flatMap(({ name, waitsFor }) =>
+      waitsFor === undefined ? [] : `${waitsFor} ${name}`
+    );
+  }
+
   /** @throws CaptureFileError when a file is cut short or broken from here on */
   next(): Next {
     while (this.#pending.length > 0) {

@@ -1,7 +1,7 @@
 /**
  * Follows the frames of zstd-compressed data (RFC 8878 section 3.1) without decompressing them: tells
- * whether the data end where a frame ends. A decompressor that is fed piece by piece may take the
- * end of cut-off data for their end. Pure.
+ * where blocks end, each of which becomes 128 KiB at most, and whether the data end where a frame ends.
+ * A decompressor that is fed piece by piece may take the end of cut-off data for their end. Pure.
  */
 
 const MAGIC = 0xfd2fb528;
@@ -24,24 +24,34 @@ export class ZstdFrames {
   #value = 0;
   #valueBytes = 0;
   #skipBytes = 0;
+  #isInBlock = false;
   #hasChecksum = false;
+  /** Bytes followed so far. */
+  bytesRead = 0;
   /** Something that is no frame has come: what follows is not looked at. */
-  #isLost = false;
+  isLost = false;
 
   /** Whether the bytes so far are whole frames. */
   get isAtEnd(): boolean {
-    return !this.#isLost && this.#field === "magic" && this.#valueBytes === 0 &&
+    return !this.isLost && this.#field === "magic" && this.#valueBytes === 0 &&
       this.#skipBytes === 0;
   }
 
-  /** Follows the next piece of data. */
-  feed(chunk: Uint8Array): void {
-    for (let at = 0; at < chunk.length && !this.#isLost;) {
+  /**
+   * Follows the next piece of data, up to the end of a block.
+   *
+   * @returns how many of its bytes were followed: all of them, if no block ends before
+   */
+  feed(chunk: Uint8Array): number {
+    let at = 0;
+    while (at < chunk.length && !this.isLost) {
       if (this.#skipBytes > 0) {
         const count = Math.min(this.#skipBytes, chunk.length - at);
         this.#skipBytes -= count;
         at += count;
-        continue;
+        if (this.#skipBytes > 0 || !this.#isInBlock) continue;
+        this.#isInBlock = false;
+        break;
       }
       this.#value += chunk[at++] * 2 ** (8 * this.#valueBytes);
       this.#valueBytes++;
@@ -52,6 +62,8 @@ export class ZstdFrames {
         this.#take(value);
       }
     }
+    this.bytesRead += at;
+    return at;
   }
 
   #take(value: number): void {
@@ -59,7 +71,7 @@ export class ZstdFrames {
       case "magic":
         if (value === MAGIC) this.#field = "descriptor";
         else if (isZstdMagic(value)) this.#field = "skippable size";
-        else this.#isLost = true;
+        else this.isLost = true;
         return;
       case "skippable size":
         this.#skipBytes = value;
@@ -78,6 +90,7 @@ export class ZstdFrames {
         const isLast = (value & 1) !== 0;
         const type = (value >>> 1) & 3;
         this.#skipBytes = type === BLOCK_RLE ? 1 : value >>> 3;
+        this.#isInBlock = true;
         if (!isLast) return;
         if (this.#hasChecksum) this.#skipBytes += 4;
         this.#field = "magic";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { gzipSync, zstdCompressSync } from "node:zlib";
-import { openByteStream } from "../../src/capture/byte_stream.ts";
+import { constants, gzipSync, zstdCompressSync } from "node:zlib";
+import fc from "fast-check";
+import { ByteStreamError, openByteStream } from "../../src/capture/byte_stream.ts";
 import { CaptureFileError } from "../../src/capture/pcap_file.ts";
 import { Next } from "../../src/capture/recorded_packets.ts";
 import { openRecording, type Recording } from "../../src/capture/recording.ts";
@@ -118,6 +119,78 @@ Deno.test("compressed files that are cut off or broken give what came before, th
       });
     }
   });
+});
+
+/** What a file with this content gives. */
+async function bytesOf(content: Uint8Array): Promise<Uint8Array> {
+  const pieces: number[] = [];
+  await withFiles([content], async ([path]) => {
+    const stream = openByteStream(path);
+    const into = new Uint8Array(1 << 16);
+    try {
+      for (let count = stream.read(into); count !== 0; count = stream.read(into)) {
+        if (count < 0) await pause(0);
+        else pieces.push(...into.subarray(0, count));
+      }
+    } finally {
+      stream.close();
+    }
+  });
+  return new Uint8Array(pieces);
+}
+
+Deno.test("a wrong checksum at the end of zstd data is told, and one that is cut off", async () => {
+  // Several blocks that compress little, in two frames: where an error is noticed depends on how they
+  // fit into the decoder's memory.
+  const params = { [constants.ZSTD_c_checksumFlag]: 1 };
+  const frame = (size: number) =>
+    zstdCompressSync(
+      new Uint8Array(size).map((_, at) => (at * 2_654_435_761 >>> 20) & (at >> 6)),
+      { params },
+    );
+  const zstd = Uint8Array.from([...frame(100_000), ...frame(300_000)]);
+  assert.equal((await bytesOf(zstd)).length, 400_000);
+  const wrong = new Uint8Array(zstd);
+  wrong[wrong.length - 1] ^= 1;
+  await assert.rejects(
+    bytesOf(wrong),
+    /the zstd data are damaged, noticed by byte \d+: .*checksum/,
+  );
+  await assert.rejects(
+    bytesOf(zstd.subarray(0, zstd.length - 1)),
+    /unexpected end of the zstd data at byte \d+, in the middle of a frame/,
+  );
+});
+
+Deno.test("a flipped bit in compressed data is told, or harms nothing", async () => {
+  // Such as is spread over several blocks, and some of them hard to compress.
+  const plain = pcap(...Array.from({ length: 6_000 }, (_, index): [number, number] => [
+    index * 2_654_435_761 >>> 24,
+    index * 2_654_435_761 >>> 20,
+  ]));
+  const forms = [
+    zstdCompressSync(plain, { params: { [constants.ZSTD_c_checksumFlag]: 1 } }),
+    gzipSync(plain),
+  ];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...forms),
+      // The first bytes tell that it is compressed at all.
+      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      fc.integer({ min: 0, max: 7 }),
+      async (whole, place, bit) => {
+        const content = new Uint8Array(whole);
+        content[4 + Math.floor(place * (whole.length - 4))] ^= 1 << bit;
+        try {
+          assert.deepEqual(await bytesOf(content), plain);
+        } catch (error) {
+          if (!(error instanceof ByteStreamError)) throw error;
+          assert.match(error.message, /(data are damaged, noticed by byte|unexpected end of the)/);
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
 });
 
 Deno.test("decompression stays a bounded part ahead of who reads", async () => {

@@ -5,8 +5,9 @@ import { isZstdMagic, ZstdFrames } from "../../src/wire/zstd_frames.ts";
 
 function endsWhole(data: Uint8Array, pieceBytes = Math.max(1, data.length)): boolean {
   const frames = new ZstdFrames();
-  for (let at = 0; at < data.length; at += pieceBytes) {
-    frames.feed(data.subarray(at, at + pieceBytes));
+  for (let at = 0; at < data.length && !frames.isLost;) {
+    at += frames.feed(data.subarray(at, at + pieceBytes));
+    assert.equal(frames.bytesRead, at);
   }
   return frames.isAtEnd;
 }
@@ -47,6 +48,14 @@ Deno.test("frames one behind the other, skippable ones among them", () => {
   assert.equal(endsWhole(data), true);
   assert.equal(endsWhole(data.subarray(0, frame.length + 9)), false);
   assert.equal(endsWhole(Uint8Array.from([...frame, 1, 2, 3, 4, 5])), false);
+});
+
+Deno.test("it stops at the end of each block", () => {
+  const data = compressed(400_000, false, true);
+  const frames = new ZstdFrames();
+  let stops = 0;
+  for (let at = 0; at < data.length; stops++) at += frames.feed(data.subarray(at));
+  assert.equal(stops, Math.ceil(400_000 / (128 << 10)));
 });
 
 Deno.test("other magic numbers are none of zstd's", () => {
