@@ -1,6 +1,8 @@
 /** A part that replays its share of capture files, in the rhythm they were recorded in. */
 
 import type { Logger } from "@logtape/logtape";
+import { CaptureFileError } from "../capture/pcap_file.ts";
+import { Next } from "../capture/recorded_packets.ts";
 import { openRecording, type Recording } from "../capture/recording.ts";
 import { serviceAddress, TransferMap } from "../session/transfer.ts";
 import { Player } from "./player.ts";
@@ -15,31 +17,42 @@ export interface FileSource {
   /** Capture files, "-" is standard input; or a dump's log. */
   paths: readonly string[];
   acceleration: number;
-  /** Longer pauses are cut to this, ms; Infinity keeps them. */
-  maxGapMs: number;
+  /** Longer pauses are cut to this, ms; undefined: see `Pace`. */
+  maxGapMs: number | undefined;
   /** Whether packets that were cut short when they were recorded are borne. */
   allowTruncated: boolean;
   /** Payload waiting above this makes the file wait, bytes. */
   maxWaitingBytes: number;
 }
 
+/** How long the first bytes may take before it is said that they are waited for. */
+const SAY_WAITING_AFTER_MS = 500;
+/** How long another thread may take to begin to open a pipe. */
+const BEGIN_OPENING_MS = 100;
+
 export class FilePart extends ReplayPart {
   readonly #source: FileSource;
   readonly #file: Recording;
   /** What can be read only once is judged on the way. */
   readonly #survey: Survey | undefined;
+  readonly #log: Logger;
   #player: Player | undefined;
   #interrupted = false;
+  /** Why the file could not be read to its end. */
+  #defect: string | undefined;
+  #waiting: ReturnType<typeof setTimeout> | undefined;
 
   /** @throws CaptureFileError when a file cannot be read */
   constructor(options: Omit<ReplayOptions, "log">, source: FileSource, log: Logger) {
     super(options, log);
+    this.#log = log;
     this.#source = source;
     this.#file = openRecording(source.paths, serviceAddress(options.transfers));
     this.replay.stripTunnels();
     if (!this.#file.isRewindable) {
       const transfers = new TransferMap(options.transfers);
-      this.#survey = new Survey({ ...source, name: this.#file.name, transfers });
+      const warn = (text: string) => log.warn(text);
+      this.#survey = new Survey({ ...source, name: this.#file.name, transfers, warn });
     }
   }
 
@@ -47,8 +60,19 @@ export class FilePart extends ReplayPart {
     return this.#player?.played ?? 0;
   }
 
-  open(): Promise<string> {
-    return Promise.resolve(this.#file.name);
+  override get status(): PartStatus {
+    return { ...super.status, defect: this.#defect };
+  }
+
+  async open(): Promise<string> {
+    this.#waiting = setTimeout(() => {
+      for (const what of this.#file.awaited) this.#log.info(`waiting for ${what}`);
+    }, SAY_WAITING_AFTER_MS);
+    // A pipe is opened by another thread, which is to be at it before root is given up.
+    if (this.#file.awaited.length > 0) {
+      await new Promise((resolve) => setTimeout(resolve, BEGIN_OPENING_MS));
+    }
+    return this.#file.name;
   }
 
   async play(startAtMs: number): Promise<void> {
@@ -63,7 +87,7 @@ export class FilePart extends ReplayPart {
     } finally {
       this.loop.removeTimerSource(player);
     }
-    if (!this.#interrupted) this.#survey?.assertRequests();
+    if (!this.#interrupted && this.#defect === undefined) this.#survey?.assertRequests();
     table.stopCapture();
     await this.until(() => table.openSessions === 0 || this.#interrupted);
   }
@@ -77,6 +101,7 @@ export class FilePart extends ReplayPart {
   override async finish(): Promise<PartStatus> {
     // Not before the loop has ended: its last turn may still play from the file.
     const status = await super.finish();
+    clearTimeout(this.#waiting);
     this.#file.close();
     return status;
   }
@@ -92,7 +117,12 @@ export class FilePart extends ReplayPart {
     const { promise, resolve } = Promise.withResolvers<Player>();
     loop.after(0, () => {
       const player = new Player(
-        file,
+        {
+          next: () => this.#next(),
+          get timestampUs() {
+            return file.timestampUs;
+          },
+        },
         this.#source,
         loop.nowMs + startAtMs - Date.now(),
         () => this.#onPacket(),
@@ -103,6 +133,18 @@ export class FilePart extends ReplayPart {
       resolve(player);
     });
     return promise;
+  }
+
+  /** A file that breaks ends there: what was played of it goes on, and is accounted for. */
+  #next(): Next {
+    try {
+      return this.#file.next();
+    } catch (error) {
+      if (!(error instanceof CaptureFileError)) throw error;
+      const played = this.played.toLocaleString("en-US");
+      this.#defect = `${error.message} The replay ended there, with ${played} packets played.`;
+      return Next.End;
+    }
   }
 
   #onPacket(): void {

@@ -3,6 +3,7 @@
 import type { Logger } from "@logtape/logtape";
 import { dropRoot } from "../../ffi/privileges.ts";
 import { isReadOnce } from "../capture/byte_stream.ts";
+import { CaptureFileError } from "../capture/pcap_file.ts";
 import { openRecording } from "../capture/recording.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { onSignals } from "../loop/signals.ts";
@@ -59,7 +60,8 @@ export async function runOffline(
       `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${name}${known}`,
     );
     announceReady();
-    for (let round = 0; round < times && !interrupted; round++) {
+    const isBroken = () => parts.some(({ status }) => status.defect !== undefined);
+    for (let round = 0; round < times && !interrupted && !isBroken(); round++) {
       progress.round++;
       const startAtMs = Date.now() + (parts.length > 1 ? BEGIN_AHEAD_MS : 0);
       const played = Promise.all(parts.map((part) => part.play(startAtMs)));
@@ -69,6 +71,8 @@ export async function runOffline(
     const final = await Promise.all(parts.map((part) => part.finish()));
     watch.report(final);
     watch.assertIntercept();
+    const defect = final.map((status) => status.defect).find((text) => text !== undefined);
+    if (defect !== undefined) throw new Error(defect);
     const { ledger } = mergeFigures(final.map((status) => status.figures));
     return ledger.allComplete && !interrupted ? 0 : 1;
   } finally {
@@ -83,12 +87,19 @@ async function surveyed(
 ): Promise<Survey> {
   using recording = openRecording(source.paths, serviceAddress(transfers));
   for (const warning of recording.warnings) log.warn(warning);
-  return await surveyRecording(recording, {
+  const options = {
     name: recording.name,
     transfers: new TransferMap(transfers),
     maxGapMs: source.maxGapMs,
     allowTruncated: source.allowTruncated,
-  });
+    warn: (text: string) => log.warn(text),
+  };
+  try {
+    return await surveyRecording(recording, options);
+  } catch (error) {
+    if (!(error instanceof CaptureFileError)) throw error;
+    throw new Error(`${error.message} Nothing was replayed.`);
+  }
 }
 
 function describeSurvey(survey: Survey, acceleration: number): string {

@@ -183,7 +183,8 @@ const offline = object("Offline replay", {
   ),
   interval: optional(
     option("-I", "--skip-gaps", integer({ min: 1, metavar: "MS" }), {
-      description: message`Cut pauses of the recording that are longer than this.`,
+      description:
+        message`Cut pauses of the recording that are longer than this (default: those longer than an hour are told and cut to a second).`,
     }),
   ),
   times: withDefault(
@@ -330,7 +331,7 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
       paths: input.files,
       allowTruncated: input.allowTruncated,
       acceleration: given.acceleration,
-      maxGapMs: given.interval ?? Infinity,
+      maxGapMs: given.interval,
       times: given.times,
     },
   };

@@ -23,6 +23,8 @@ export interface PartStatus {
   payloadBytes: number;
   /** Packets of the file that are behind it. */
   played: number;
+  /** Why the file could not be played to its end; undefined as long as it could. */
+  defect?: string;
 }
 
 /** See the top of the file. The methods are called in the order in which they stand. */
@@ -54,7 +56,8 @@ export interface Part {
   connect(): Promise<void>;
   /**
    * Live: captures from now on. File: plays it, from the given time on (ms since 1970) for all parts
-   * to keep the same time, and resolves when the last session has ended.
+   * to keep the same time, and resolves when the last session has ended; a file that breaks ends there
+   * (`PartStatus.defect`).
    */
   play(startAtMs: number): Promise<void>;
   /** Takes no more packets; resolves when what was captured is with the target, or it takes long. */

@@ -4,13 +4,17 @@
  */
 
 import { Next, type RecordedPackets } from "../capture/recorded_packets.ts";
+import { Pace } from "./pace.ts";
 
 /** How fast to play. */
 export interface PlayerOptions {
   /** Times faster than recorded, at least 1. */
   acceleration: number;
-  /** A longer pause between two packets is cut to this, ms of recorded time; Infinity to keep all. */
-  maxGapMs: number;
+  /**
+   * A longer pause between two packets is cut to this, ms of recorded time; undefined to keep all but
+   * those of more than an hour, see `Pace`.
+   */
+  maxGapMs: number | undefined;
 }
 
 /** Packets handed over per turn, so that responses get their turn too. */
@@ -27,7 +31,8 @@ export class Player {
   /** Whether the file has ended. */
   ended = false;
   readonly #source: Source;
-  readonly #options: PlayerOptions;
+  readonly #acceleration: number;
+  readonly #pace: Pace;
   readonly #onPacket: () => void;
   readonly #isBehind: () => boolean;
   /** Whether the source stands on a packet that is still to be played. */
@@ -36,7 +41,7 @@ export class Player {
   #dueMs: number;
   /** When the last packet was due. */
   #lastDueMs: number;
-  #lastUs: number | undefined;
+  #isFirst = true;
 
   /**
    * @param startMs when the first packet is due
@@ -51,7 +56,8 @@ export class Player {
     isBehind: () => boolean,
   ) {
     this.#source = source;
-    this.#options = options;
+    this.#acceleration = options.acceleration;
+    this.#pace = new Pace(options.maxGapMs);
     this.#onPacket = onPacket;
     this.#isBehind = isBehind;
     this.#dueMs = startMs;
@@ -94,17 +100,11 @@ export class Player {
       this.#dueMs = nowMs + HOLD_MS;
     } else {
       this.#hasPacket = true;
-      const us = this.#source.timestampUs;
-      // The first packet is due when it is there. Packets out of order of time (several queues of a
-      // network card) are played as they stand.
-      if (this.#lastUs === undefined) {
-        this.#lastUs = us;
-        this.#lastDueMs = Math.max(this.#lastDueMs, nowMs);
-      }
-      const gapMs = Math.max(0, (us - this.#lastUs) / 1000);
-      this.#lastUs = Math.max(this.#lastUs, us);
-      this.#dueMs = this.#lastDueMs +
-        Math.min(gapMs, this.#options.maxGapMs) / this.#options.acceleration;
+      // The first packet is due when it is there.
+      if (this.#isFirst) this.#lastDueMs = Math.max(this.#lastDueMs, nowMs);
+      this.#isFirst = false;
+      const gapMs = this.#pace.step(this.#source.timestampUs);
+      this.#dueMs = this.#lastDueMs + gapMs / this.#acceleration;
     }
   }
 }

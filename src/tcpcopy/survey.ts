@@ -8,9 +8,12 @@ import { formatEndpoint } from "../cli/addresses.ts";
 import { UsageError } from "../cli/fatal.ts";
 import type { TransferMap } from "../session/transfer.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
+import { describeJump, type Jump, Pace } from "./pace.ts";
 
 const MOST_FREQUENT = 5;
 const MAX_DESTINATIONS = 1000;
+/** Jumps in time that are told, each a line. */
+const MAX_TOLD_JUMPS = 5;
 /** Packets between two looks at anything else, and the pause when there is none yet. */
 const PACKETS_PER_TURN = 10_000;
 
@@ -19,10 +22,12 @@ export interface SurveyOptions {
   /** For messages: what is read. */
   name: string;
   transfers: TransferMap;
-  /** Longer pauses count as this long, ms. */
-  maxGapMs: number;
+  /** Longer pauses count as this long, ms; undefined: see `Pace`. */
+  maxGapMs: number | undefined;
   /** Whether request packets that were cut short when they were recorded are borne. */
   allowTruncated: boolean;
+  /** Told what the user should know about the recording. */
+  warn?(text: string): void;
 }
 
 /** Looks at one packet after the other. */
@@ -37,22 +42,20 @@ export class Survey {
   readonly #options: SurveyOptions;
   readonly #packet = new Packet();
   readonly #destinations = new Map<string, number>();
-  #lastUs = -1;
+  readonly #pace: Pace;
+  #jumps = 0;
 
   constructor(options: SurveyOptions) {
     this.#options = options;
     this.#packet.stripsTunnels = true;
+    this.#pace = new Pace(options.maxGapMs, (jump) => this.#onJump(jump));
   }
 
   /** Takes the packet that `recorded` stands on. */
   look(recorded: RecordedPackets): void {
     const packet = this.#packet;
     this.packets++;
-    if (this.#lastUs >= 0) {
-      const gapMs = Math.max(0, (recorded.timestampUs - this.#lastUs) / 1000);
-      this.durationMs += Math.min(this.#options.maxGapMs, gapMs);
-    }
-    this.#lastUs = Math.max(this.#lastUs, recorded.timestampUs);
+    this.durationMs += this.#pace.step(recorded.timestampUs);
     const { linkType, bytes, view, offset, capturedLength } = recorded;
     const result = packet.parse(linkType, bytes, view, offset, capturedLength);
     if (result !== ParseResult.Tcp || packet.ipVersion !== 4) return;
@@ -86,6 +89,17 @@ export class Survey {
       `${this.#options.name}: none of its ${this.packets} packets is sent to an online server ` +
         `of -x; ${instead}`,
     );
+  }
+
+  #onJump(jump: Jump): void {
+    const text = describeJump(jump);
+    if (text === undefined) return;
+    this.#jumps++;
+    const { name, warn } = this.#options;
+    if (this.#jumps <= MAX_TOLD_JUMPS) warn?.(`${name}: ${text}`);
+    else if (this.#jumps === MAX_TOLD_JUMPS + 1) {
+      warn?.(`${name}: further jumps in time are played in the same way and not told`);
+    }
   }
 
   #isRequest(): boolean {

@@ -28,7 +28,7 @@ function play(
   let nowMs = 100;
   const player = new Player(
     new Recording(timesMs, late),
-    { acceleration: 1, maxGapMs: Infinity, ...options },
+    { acceleration: 1, maxGapMs: undefined, ...options },
     nowMs,
     () => played.push(nowMs),
     () => isBehind(nowMs),
@@ -51,6 +51,20 @@ Deno.test("acceleration divides the pauses", () => {
 
 Deno.test("pauses longer than the bound are cut to it", () => {
   assert.deepEqual(play([0, 10, 60_010], { maxGapMs: 50 }), [100, 110, 160]);
+});
+
+Deno.test("a jump of years is cut to a second, there and back, and the rhythm goes on", () => {
+  const yearsMs = 2_594_967_280_000;
+  assert.deepEqual(
+    play([0, 10, yearsMs, yearsMs + 20, 40, 50]),
+    [100, 110, 1110, 1130, 1130, 1140],
+  );
+  assert.deepEqual(play([0, yearsMs, yearsMs + 20], { acceleration: 10 }), [100, 200, 202]);
+  assert.deepEqual(play([0, 3_600_001, 1], { maxGapMs: 50 }), [100, 150, 150]);
+});
+
+Deno.test("a pause of a quarter of an hour is kept", () => {
+  assert.deepEqual(play([0, 900_000]), [100, 900_100]);
 });
 
 Deno.test("timestamps that go back do not stop the clock", () => {
