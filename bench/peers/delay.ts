@@ -33,8 +33,3 @@ export function addedDelaysUs(online: string, target: string, port: number): num
   }
   return delays.sort((a, b) => a - b);
 }
-
-/** The value below which `share` of the ascending values lie; NaN when there are none. */
-export function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
-}

@@ -5,7 +5,8 @@ import { Lab } from "../../test/lab/hosts.ts";
 import { runNginx } from "../../test/lab/nginx.ts";
 import { APPLICATION_PORT, type Maker } from "../../test/lab/programs.ts";
 import { runReplay } from "../../test/lab/replay.ts";
-import { addedDelaysUs, quantile } from "./delay.ts";
+import { quantile } from "../disturbance/statistics.ts";
+import { addedDelaysUs } from "./delay.ts";
 
 /** A contender: whose programs, started with which options. */
 export interface Contender {

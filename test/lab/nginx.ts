@@ -45,7 +45,7 @@ http {
 }
 
 /** Requests served so far, without those for the counter. */
-class RequestCounter {
+export class RequestCounter {
   readonly #path: string;
   #ownRequests = 0;
 
@@ -64,7 +64,8 @@ class RequestCounter {
   }
 }
 
-async function startNginx(
+/** Starts nginx on a host and waits until it answers. */
+export async function startNginx(
   lab: Lab,
   host: "online" | "target",
   directory: string,
@@ -120,7 +121,7 @@ export interface NginxLoad {
 }
 
 /** wrk waits for nothing but the reply; h2load keeps a rate, and sends at once what is late. */
-function loadCommand(load: NginxLoad): string[] {
+export function loadCommand(load: NginxLoad): string[] {
   const { closes, connections, seconds, requestsPerSecond } = load;
   const url = `http://${addresses.online}:${APPLICATION_PORT}/`;
   if (requestsPerSecond !== undefined) {
