@@ -274,10 +274,10 @@ export class Admission {
     if ((table.state[entry] & ANSWERED) !== 0) {
       this.opening.isProved = true;
       const behind = seqDiff(packet.acknowledgment, (table.second[entry] + 1) | 0);
-      // What completes the handshake acknowledges nothing else. If it was not captured, a number
-      // near by may be a guess.
+      // What completes the handshake acknowledges nothing else. Where it was not captured, a number
+      // near by may be a guess: one in 4,096 is.
       if (behind === 0) return true;
-      return behind > 0 && behind < FIRST_FLIGHT_BYTES && (this.#hasConnection(packet) ?? true);
+      return behind > 0 && behind < FIRST_FLIGHT_BYTES && this.#hasConnection(packet) === true;
     }
     // Behind a local address translation SYN-ACKs leave from another port.
     const isKnown = this.#hasConnection(packet);
