@@ -35,6 +35,10 @@ const SYMBOLS = {
   open: { parameters: ["buffer", /* pathname */ "i32" /* flags */], result: "i32" },
   /** int dup2(int oldfd, int newfd) */
   dup2: { parameters: ["i32", /* oldfd */ "i32" /* newfd */], result: "i32" },
+  /** int memfd_create(const char *name, unsigned int flags) */
+  memfd_create: { parameters: ["buffer", /* name */ "u32" /* flags */], result: "i32" },
+  /** int dup3(int oldfd, int newfd, int flags) */
+  dup3: { parameters: ["i32", /* oldfd */ "i32", /* newfd */ "i32" /* flags */], result: "i32" },
   /** int close(int fd) */
   close: { parameters: ["i32" /* fd */], result: "i32" },
   /** int fcntl(int fd, int cmd, int arg) */
@@ -182,6 +186,8 @@ const SYMBOLS = {
   prctl: { parameters: ["i32", /* option */ "u64", "u64", "u64", "u64"], result: "i32" },
   /** int capset(cap_user_header_t hdrp, const cap_user_data_t datap) */
   capset: { parameters: ["buffer", /* hdrp */ "buffer" /* datap */], result: "i32" },
+  /** long syscall(long number, …); for seccomp(2), which has no function of its own */
+  syscall: { parameters: ["i64", /* number */ "u64", "u64", "u64"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The C functions, callable by name. */

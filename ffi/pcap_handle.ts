@@ -10,7 +10,7 @@
 import { Arena } from "./arena.ts";
 import { lastErrno, type Libc, libc } from "./libc.ts";
 import { cText, type Libpcap, readText } from "./libpcap.ts";
-import { type FilterInstruction, trySetOption } from "./socket.ts";
+import { type FilterInstruction, setCloseOnExec, trySetOption } from "./socket.ts";
 
 /** Results of `next`: a packet, none now; an error is below. */
 export const PCAP_PACKET = 1;
@@ -219,7 +219,10 @@ export class PcapHandle {
 
   /** Opens the device: 0, a warning above 0 or an error below, for `statusText`. */
   activate(): number {
-    return this.#lib.pcap_activate(this.#pcap);
+    const result = this.#lib.pcap_activate(this.#pcap);
+    // libpcap leaves it open for programs this one starts.
+    if (result >= 0 && this.selectableFd >= 0) setCloseOnExec(this.selectableFd);
+    return result;
   }
 
   /** Keeps packets of one direction only, once activated; false when the device cannot. */

@@ -39,6 +39,8 @@ export const SHUT_WR = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const O_NONBLOCK = 0o4000;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const MSG_DONTWAIT = 0x40;
@@ -144,6 +146,13 @@ export function setNonBlocking(fd: number): void {
   if (flags < 0 || c.fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
     const errno = lastErrno();
     throw new SystemError(`file descriptor ${fd}`, "fcntl", errno);
+  }
+}
+
+/** Keeps a descriptor from programs this one starts. For descriptors made elsewhere. */
+export function setCloseOnExec(fd: number): void {
+  if (libc().fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+    throw new SystemError(`file descriptor ${fd}`, "fcntl", lastErrno());
   }
 }
 

@@ -65,8 +65,13 @@ export class StrategyFiles {
   /** Begins to look for changes. */
   watch(): void {
     this.#timer = setInterval(() => {
-      const changed = this.#files.find(({ path, mark }) => markOf(path) !== mark);
-      if (changed !== undefined) this.reload(`${changed.path} has changed`);
+      for (const { path, mark } of this.#files) {
+        const now = markOf(path);
+        if (now === mark) continue;
+        // Reads all of them.
+        this.reload(`${path} ${now === "" ? "cannot be seen any more" : "has changed"}`);
+        break;
+      }
     }, LOOK_EVERY_MS);
   }
 

@@ -1,10 +1,10 @@
 /** intercept: catches a test server's responses for tcpcopy. */
 
 import type { Logger } from "@logtape/logtape";
-import { dropRoot } from "../../ffi/privileges.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { runMain } from "../cli/fatal.ts";
+import { giveUpPrivileges } from "../cli/privileges.ts";
 import { runProcess } from "../cli/process_options.ts";
 import type { Settings } from "../cli/program.ts";
 import { reloadOnHangup } from "../cli/reload.ts";
@@ -50,14 +50,14 @@ async function start(
   options: InterceptOptions,
   log: Logger,
 ): Promise<number> {
-  const { process: _process, notices, workers, ...setup } = options;
+  const { process, notices, workers, ...setup } = options;
   standBack(log);
   for (const notice of notices) log.info(notice);
   if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
   const relaying = workers === 1
     ? openOne({ ...setup, partition: WHOLE }, log)
     : await openSeveral(setup, workers, log);
-  dropRoot();
+  giveUpPrivileges(log, { log: process.log, read: [settings.path] });
   const ends = [
     onSignals(["SIGINT", "SIGTERM"], (signal) => {
       log.info(`${signal}: ending`);

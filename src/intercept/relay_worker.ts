@@ -4,6 +4,7 @@
  */
 
 import type { Logger } from "@logtape/logtape";
+import { dropOwnCapabilities } from "../../ffi/privileges.ts";
 import type { Endpoint } from "../../ffi/socket.ts";
 import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
 import { TunnelServerStats } from "../tunnel/stats.ts";
@@ -122,6 +123,7 @@ export function serveRelay(): void {
 
   const open = (setup: RelaySetup): void => {
     relay = new Relay({ ...setup, log });
+    dropOwnCapabilities();
     scope.postMessage({ kind: "opened" });
   };
   const run = async (running: Relay): Promise<void> => {

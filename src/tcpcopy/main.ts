@@ -59,7 +59,7 @@ async function start(
   let current = options;
   let watch: Watch | undefined;
   let endSampling: (() => void) | undefined;
-  const keepReading = options.strategy !== undefined;
+  const files = { log: options.process.log, read: [settings.path, options.strategy?.path] };
   const makeWatch = (source: LiveSource | FileSource): Watch => {
     const limits = limitsOf(current, workers);
     const parts = makeParts(current, intercepts, limits, source, log);
@@ -84,14 +84,12 @@ async function start(
     if (options.offline === undefined) {
       if (options.live === undefined) throw new TypeError("neither live nor offline");
       using live = makeWatch({ kind: "live", ...options.live });
-      return await runOnline(live, transfers, log, { keepReading });
+      return await runOnline(live, transfers, log, files);
     }
     const { times, ...playing } = options.offline;
     const maxWaitingBytes = limitsOf(options, workers).maxPayloadBytes / workers / 2;
     const source: FileSource = { kind: "file", ...playing, maxWaitingBytes };
-    return await runOffline(() => makeWatch(source), transfers, source, times, log, {
-      keepReading,
-    });
+    return await runOffline(() => makeWatch(source), transfers, source, times, log, files);
   } finally {
     endSampling?.();
     unsubscribe();

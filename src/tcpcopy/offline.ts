@@ -1,11 +1,11 @@
 /** Offline replay: the packets of capture files, in the rhythm they were recorded in. */
 
 import type { Logger } from "@logtape/logtape";
-import { dropRoot } from "../../ffi/privileges.ts";
 import { isReadOnce } from "../capture/byte_stream.ts";
 import { CaptureFileError } from "../capture/pcap_file.ts";
 import { openRecording } from "../capture/recording.ts";
 import { announceReady } from "../cli/daemon.ts";
+import { giveUpPrivileges, type LaterFiles } from "../cli/privileges.ts";
 import { onSignals } from "../loop/signals.ts";
 import { mergeFigures } from "../observe/merge.ts";
 import { formatCount, formatShare } from "../observe/report.ts";
@@ -26,7 +26,7 @@ const BEGIN_AHEAD_MS = 20;
  *
  * @param makeWatch makes the parts; called when the files have proved to be usable
  * @param times how often to play the files
- * @param options.keepReading whether files of root's are read again while it runs
+ * @param files what it needs of the file system while it runs
  * @returns the exit code: 0 only if every session was complete
  */
 export async function runOffline(
@@ -35,14 +35,14 @@ export async function runOffline(
   source: FileSource,
   times: number,
   log: Logger,
-  options: { keepReading?: boolean } = {},
+  files: LaterFiles,
 ): Promise<number> {
   // What can be read only once is judged by the part that plays it.
   const survey = source.paths.some(isReadOnce) ? undefined : await surveyed(source, transfers, log);
   using watch = makeWatch();
   const { parts, failed, lonely } = watch;
   const [name] = await Promise.all(parts.map((part) => part.open()));
-  dropRoot(options);
+  giveUpPrivileges(log, files);
   const stop = Promise.withResolvers<void>();
   let interrupted = false;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {

@@ -1,8 +1,8 @@
 /** Online replay: the live packets of this host. */
 
 import type { Logger } from "@logtape/logtape";
-import { dropRoot } from "../../ffi/privileges.ts";
 import { announceReady } from "../cli/daemon.ts";
+import { giveUpPrivileges, type LaterFiles } from "../cli/privileges.ts";
 import { onSignals } from "../loop/signals.ts";
 import { formatCount } from "../observe/report.ts";
 import type { Transfer } from "../session/transfer.ts";
@@ -13,14 +13,14 @@ import type { Watch } from "./watch.ts";
 /**
  * Captures and replays until a signal says stop; then what was captured is brought to its end.
  *
- * @param options.keepReading whether files of root's are read again while it runs
+ * @param files what it needs of the file system while it runs
  * @returns the exit code
  */
 export async function runOnline(
   watch: Watch,
   transfers: readonly Transfer[],
   log: Logger,
-  options: { keepReading?: boolean } = {},
+  files: LaterFiles,
 ): Promise<number> {
   // Whatever fails first ends the program.
   const { parts, failed, lonely } = watch;
@@ -28,7 +28,7 @@ export async function runOnline(
   const hurry = Promise.withResolvers<void>();
   // Opened before anything is promised: without the privilege this is where it ends.
   const [from] = await Promise.all(parts.map((part) => part.open()));
-  dropRoot(options);
+  giveUpPrivileges(log, files);
   let signals = 0;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
     if (++signals > 1) {

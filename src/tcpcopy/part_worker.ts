@@ -4,6 +4,7 @@
  */
 
 import type { Logger } from "@logtape/logtape";
+import { dropOwnCapabilities } from "../../ffi/privileges.ts";
 import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
 import { makePart } from "./make_part.ts";
 import type { Part, PartSetup, PartStatus } from "./part.ts";
@@ -151,7 +152,7 @@ export function servePart(program: string): void {
   let earlyNext: Reconfiguration | undefined;
   let isSampling = true;
 
-  const open = (): Promise<string> => {
+  const open = async (): Promise<string> => {
     const made = makePart(setup!, log);
     made.failed.catch((error) => scope.postMessage({ kind: "failed", error }));
     made.lonely.then(() => scope.postMessage({ kind: "lonely" }));
@@ -163,7 +164,9 @@ export function servePart(program: string): void {
       STATUS_EVERY_MS,
     );
     part = made;
-    return made.open();
+    const name = await made.open();
+    dropOwnCapabilities();
+    return name;
   };
   const perform = async (method: Method, argument: number): Promise<unknown> => {
     if (method === "open") return await open();

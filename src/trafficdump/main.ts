@@ -1,9 +1,9 @@
 /** trafficdump: dumps samples of the requests a service gets to files. */
 
 import type { Logger } from "@logtape/logtape";
-import { dropRoot } from "../../ffi/privileges.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { runMain, UsageError } from "../cli/fatal.ts";
+import { giveUpPrivileges } from "../cli/privileges.ts";
 import { runProcess } from "../cli/process_options.ts";
 import { standBack } from "../cli/stand_back.ts";
 import { StrategyFiles } from "../cli/strategy_files.ts";
@@ -78,8 +78,7 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
     reload: () => strategyFiles.reload("asked to reload"),
     status: () => ({ proxies: proxies.map(({ port, counters }) => ({ port, ...counters })) }),
   });
-  // The configuration is read again and again, whoever may read it.
-  dropRoot({ keepReading: true });
+  giveUpPrivileges(log, { log: options.process.log, read: [options.config, options.global] });
 
   const ended = Promise.withResolvers<void>();
   const unsubscribe = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], (signal) => {

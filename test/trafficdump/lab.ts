@@ -60,6 +60,8 @@ async function main(): Promise<number> {
   }
   if (!isInside()) return await runInside(new URL(import.meta.url).pathname, Deno.args);
   const directory = await Deno.makeTempDir({ dir: "/run" });
+  // The programs read their files again as the user nobody.
+  await Deno.chmod(directory, 0o755);
   const lab = await Lab.create({ offloads: Deno.args[0] === "flood" });
   watchParent(async () => await lab.close());
   try {
