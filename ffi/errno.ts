@@ -61,6 +61,7 @@ const KNOWN: ReadonlyMap<number, readonly [code: string, text: string]> = new Ma
   [28, ["ENOSPC", "No space left on device"]],
   [32, ["EPIPE", "Broken pipe"]],
   [38, ["ENOSYS", "Function not implemented"]],
+  [40, ["ELOOP", "Too many levels of symbolic links"]],
   [71, ["EPROTO", "Protocol error"]],
   [88, ["ENOTSOCK", "Socket operation on non-socket"]],
   [89, ["EDESTADDRREQ", "Destination address required"]],

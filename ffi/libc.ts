@@ -33,6 +33,25 @@ const SYMBOLS = {
 
   /** int open(const char *pathname, int flags), for files that exist */
   open: { parameters: ["buffer", /* pathname */ "i32" /* flags */], result: "i32" },
+  /** int openat(int dirfd, const char *pathname, int flags, mode_t mode) */
+  openat: {
+    parameters: ["i32", /* dirfd */ "buffer", /* pathname */ "i32", /* flags */ "u32" /* mode */],
+    result: "i32",
+  },
+  /** int mkdirat(int dirfd, const char *pathname, mode_t mode) */
+  mkdirat: {
+    parameters: ["i32", /* dirfd */ "buffer", /* pathname */ "u32" /* mode */],
+    result: "i32",
+  },
+  /** ssize_t readlinkat(int dirfd, const char *pathname, char *buf, size_t bufsiz) */
+  readlinkat: {
+    parameters: ["i32", /* dirfd */ "buffer", /* pathname */ "buffer", /* buf */ "usize"],
+    result: "i32",
+  },
+  /** int fchown(int fd, uid_t owner, gid_t group) */
+  fchown: { parameters: ["i32", /* fd */ "u32", /* owner */ "u32" /* group */], result: "i32" },
+  /** int flock(int fd, int operation) */
+  flock: { parameters: ["i32", /* fd */ "i32" /* operation */], result: "i32" },
   /** int dup2(int oldfd, int newfd) */
   dup2: { parameters: ["i32", /* oldfd */ "i32" /* newfd */], result: "i32" },
   /** int memfd_create(const char *name, unsigned int flags) */

@@ -6,6 +6,8 @@
  * behind that does nothing but wait for its end and remove the file then.
  */
 
+import { O_CREAT, O_RDONLY, openFile, pathOf, tryLock } from "../../ffi/safe_path.ts";
+import { closeFd } from "../../ffi/socket.ts";
 import { UsageError } from "./fatal.ts";
 
 /** Removes the file when its input ends, which it does with the process, if it is still the same. */
@@ -18,16 +20,20 @@ const MAX_ATTEMPTS = 5;
 /** See the top of the file. */
 export class PidFile implements Disposable {
   readonly #path: string;
-  readonly #file: Deno.FsFile;
+  /** Holds the lock. Only for reading: who takes over the process cannot write there. */
+  readonly #fd: number;
 
   /** @throws UsageError when another process has the file, or it is no such file */
   constructor(path: string) {
     this.#path = path;
-    this.#file = lockFile(path);
+    this.#fd = lockFile(path);
     const text = `${Deno.pid}\n`;
-    this.#file.truncateSync(0);
-    this.#file.seekSync(0, Deno.SeekMode.Start);
-    this.#file.writeSync(new TextEncoder().encode(text));
+    try {
+      Deno.writeTextFileSync(pathOf(this.#fd), text, { create: false });
+    } catch (error) {
+      closeFd(this.#fd);
+      throw new UsageError(`--pid-file ${path}: cannot be written: ${(error as Error).message}`);
+    }
     if (Deno.uid() === 0) startRemover(path, text.trim());
   }
 
@@ -39,18 +45,18 @@ export class PidFile implements Disposable {
       const isLeftToShell = error instanceof Deno.errors.PermissionDenied;
       if (!isLeftToShell && !(error instanceof Deno.errors.NotFound)) throw error;
     } finally {
-      this.#file.close();
+      closeFd(this.#fd);
     }
   }
 }
 
 /** Opens and locks the file, and makes sure that it is the one that has the name now. */
-function lockFile(path: string): Deno.FsFile {
+function lockFile(path: string): number {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const file = open(path);
+    const fd = open(path);
     try {
-      const isLocked = file.tryLockSync(true);
-      const content = new TextDecoder().decode(readUpTo(file, 64)).trim();
+      const isLocked = tryLock(fd);
+      const content = readUpTo(fd, 64).trim();
       if (!isLocked) {
         throw new UsageError(`--pid-file ${path}: process ${content} is running and has it`);
       }
@@ -60,27 +66,28 @@ function lockFile(path: string): Deno.FsFile {
         );
       }
       // Whoever had it before may have removed it between opening and locking.
-      if (file.statSync().ino === inodeOf(path)) return file;
-      file.close();
+      if (inodeOf(pathOf(fd)) === inodeOf(path)) return fd;
+      closeFd(fd);
     } catch (error) {
-      file.close();
+      closeFd(fd);
       throw error;
     }
   }
   throw new UsageError(`--pid-file ${path}: other processes take it again and again`);
 }
 
-function open(path: string): Deno.FsFile {
+function open(path: string): number {
   try {
-    return Deno.openSync(path, { read: true, write: true, create: true });
+    return openFile(path, O_RDONLY | O_CREAT, 0o644).fd;
   } catch (error) {
-    throw new UsageError(`--pid-file ${path}: cannot be written: ${(error as Error).message}`);
+    throw new UsageError(`--pid-file ${path}: cannot be opened: ${(error as Error).message}`);
   }
 }
 
-function readUpTo(file: Deno.FsFile, bytes: number): Uint8Array {
+function readUpTo(fd: number, bytes: number): string {
+  using file = Deno.openSync(pathOf(fd));
   const buffer = new Uint8Array(bytes);
-  return buffer.subarray(0, file.readSync(buffer) ?? 0);
+  return new TextDecoder().decode(buffer.subarray(0, file.readSync(buffer) ?? 0));
 }
 
 function inodeOf(path: string): number | null | undefined {

@@ -11,6 +11,7 @@ import {
   type LogLevel,
   type LogRecord,
 } from "@logtape/logtape";
+import { giveToNobody, openForAppending } from "../../ffi/safe_path.ts";
 
 /** Where log lines go. */
 export interface LogOptions {
@@ -108,9 +109,10 @@ function writerTo(stream: { writeSync(bytes: Uint8Array): number }): (line: Uint
   };
 }
 
+/** A file made as root is given to the user nobody, whom the program becomes. */
 function writerToFile(path: string): (line: Uint8Array) => void {
   try {
-    return writerTo(Deno.openSync(path, { append: true, create: true, write: true }));
+    return writerTo(openForAppending(path, 0o644, giveToNobody));
   } catch (error) {
     throw new Error(`log file ${path} cannot be opened for appending: ${(error as Error).message}`);
   }

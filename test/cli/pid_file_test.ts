@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { lchownSync } from "node:fs";
 import { UsageError } from "../../src/cli/fatal.ts";
 import { PidFile } from "../../src/cli/pid_file.ts";
 
@@ -51,3 +52,37 @@ Deno.test(
     assert.throws(() => new PidFile(`${path}/below`), UsageError);
   }),
 );
+
+Deno.test(
+  "what stays open of the file cannot be written through",
+  outlived,
+  inDirectory((path) => {
+    using _file = new PidFile(path);
+    const open = Array.from(Deno.readDirSync("/proc/self/fd"), ({ name }) => name)
+      .filter((fd) => linkAt(`/proc/self/fd/${fd}`) === path)
+      .map((fd) => Deno.readTextFileSync(`/proc/self/fdinfo/${fd}`))
+      .map((text) => parseInt(/^flags:\s*(\d+)$/m.exec(text)![1], 8) & 3);
+    assert.deepEqual(open, [0]); // O_RDONLY
+  }),
+);
+
+Deno.test({
+  name: "another user's link is refused, and what it leads to left alone",
+  ignore: Deno.uid() !== 0,
+  fn: inDirectory((path) => {
+    Deno.writeTextFileSync(`${path}.victim`, "");
+    Deno.symlinkSync(`${path}.victim`, path);
+    lchownSync(path, 12345, 12345);
+    assert.throws(() => new PidFile(path), UsageError);
+    assert.equal(Deno.readTextFileSync(`${path}.victim`), "");
+  }),
+});
+
+function linkAt(path: string): string | undefined {
+  try {
+    return Deno.readLinkSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined; // closed meanwhile
+    throw error;
+  }
+}
