@@ -1,55 +1,96 @@
 /**
  * The directory of a dump, ready to be written to also after root was given up. Touches that
- * directory and the working directory.
+ * directory only.
  */
 
 import { UsageError } from "../cli/fatal.ts";
+import {
+  giveToNobody,
+  O_CREAT,
+  O_WRONLY,
+  openDirectory,
+  openFile,
+  openSubdirectory,
+  pathOf,
+} from "../../ffi/safe_path.ts";
+import { closeFd } from "../../ffi/socket.ts";
+import { LOG_FILES } from "./dump_files.ts";
 
-/** User and group after root was given up: see `dropRoot`. */
-const NOBODY = 65_534;
+const MODE = 0o700;
+const LOG_DIRECTORY_MODE = 0o755;
 
-/**
- * Makes DIRECTORY/dump.
- *
- * As root the directory and the dump's files in it are handed to the user this process is about to
- * become. That user may have no way to the directory (under /root, for example), so that the process
- * makes it its working directory: the way from there needs no permissions.
- *
- * @returns the path to write to
- * @throws UsageError when the directory cannot be made or used
- */
-export function openDumpDirectory(logDirectory: string): string {
-  const path = `${logDirectory}/dump`;
-  try {
-    Deno.mkdirSync(logDirectory, { recursive: true, mode: 0o755 });
-    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
-    if (Deno.uid() !== 0) {
-      const probe = `${path}/.probe_${Deno.pid}`;
-      Deno.writeTextFileSync(probe, "");
-      Deno.removeSync(probe);
-      return path;
-    }
-    handOver(path);
-    Deno.chdir(path);
-    return "/proc/self/cwd";
-  } catch (error) {
-    throw new UsageError(
-      `--log-dir ${logDirectory}: the directory cannot be used: ${(error as Error).message}`,
-    );
-  }
-}
+/** See the top of the file. */
+export class DumpDirectory {
+  /**
+   * The path to write to. It leads through the open directory: the user this process becomes may have
+   * no way there (below /root, for example).
+   */
+  readonly path: string;
+  readonly #name: string;
 
-function handOver(path: string): void {
-  const paths = [path];
-  for (const { name, isFile } of Deno.readDirSync(path)) {
-    if (isFile && name.startsWith("dump_")) paths.push(`${path}/${name}`);
-  }
-  for (const one of paths) {
+  /**
+   * Opens LOG_DIRECTORY/dump, and makes it if it is missing. As root a new one is given to the user
+   * this process is about to become; one that is there already is left as it is.
+   *
+   * @throws UsageError when it cannot be opened or made, or a link on its path is another user's
+   */
+  constructor(logDirectory: string) {
+    this.#name = `${logDirectory}/dump`;
     try {
-      Deno.chownSync(one, NOBODY, NOBODY);
+      const parent = openDirectory(logDirectory, LOG_DIRECTORY_MODE).fd;
+      try {
+        const { fd, isNew } = openSubdirectory(parent, "dump", MODE);
+        this.path = pathOf(fd);
+        if (isNew && this.#isUntouched()) giveToNobody(fd);
+      } finally {
+        closeFd(parent);
+      }
     } catch (error) {
-      // In a user namespace there is no such user; the process then stays what it is.
-      if (!/EINVAL|os error 22/.test((error as Error).message)) throw error;
+      throw new UsageError(
+        `--log-dir ${logDirectory}: the directory cannot be used: ${(error as Error).message}`,
+      );
     }
+  }
+
+  /**
+   * Makes sure that files can be written. To be called when root was given up.
+   *
+   * @throws UsageError that says what to do
+   */
+  assertWritable(): void {
+    const probe = `.probe_${Deno.pid}`;
+    try {
+      this.#open(probe, O_CREAT);
+      Deno.removeSync(`${this.path}/${probe}`);
+      for (const name of Object.values(LOG_FILES)) {
+        if (this.#has(name)) this.#open(name, 0);
+      }
+    } catch (error) {
+      throw new UsageError(
+        `--log-dir: user ${Deno.uid()} cannot write in ${this.#name}: ${
+          (error as Error).message
+        }; ` +
+          `chown -R ${Deno.uid()} it, remove it, or name another`,
+      );
+    }
+  }
+
+  #open(name: string, flags: number): void {
+    try {
+      closeFd(openFile(`${this.path}/${name}`, O_WRONLY | flags, 0o600).fd);
+    } catch (error) {
+      throw new Error(`${name}: ${(error as Error).message}`);
+    }
+  }
+
+  #has(name: string): boolean {
+    return Array.from(Deno.readDirSync(this.path)).some((entry) => entry.name === name);
+  }
+
+  /** In a directory of somebody else's, another one could have taken the new one's place. */
+  #isUntouched(): boolean {
+    const { uid } = Deno.statSync(this.path);
+    return uid === Deno.uid() &&
+      Deno.readDirSync(this.path)[Symbol.iterator]().next().done === true;
   }
 }

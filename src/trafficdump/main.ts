@@ -14,7 +14,7 @@ import { VERSION } from "../version.ts";
 import { PassiveCapture } from "./capture.ts";
 import { connectionsPerProxy, descriptorLimit } from "./descriptor_limit.ts";
 import { Dump } from "./dump.ts";
-import { openDumpDirectory } from "./dump_directory.ts";
+import { DumpDirectory } from "./dump_directory.ts";
 import { DumpFilter } from "./dump_filter.ts";
 import { Endpoint } from "./endpoint.ts";
 import { FilterChain, loadFilter, type NetworkFilter } from "./filter.ts";
@@ -38,13 +38,13 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
   const userFilters: NetworkFilter[] = [];
   for (const path of options.filters) userFilters.push(await loadFilter(`file://${path}`));
 
-  const directory = openDumpDirectory(options.logDirectory);
+  const directory = new DumpDirectory(options.logDirectory);
   const dump = new Dump({
     log,
     minIntervalS: options.minIntervalS,
     settings: describe(options, ports),
     files: {
-      directory,
+      directory: directory.path,
       fileBytes: options.fileBytes,
       fileAgeMs: options.fileAgeMs,
       maxBytes: options.maxDiskBytes,
@@ -79,6 +79,7 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
     status: () => ({ proxies: proxies.map(({ port, counters }) => ({ port, ...counters })) }),
   });
   giveUpPrivileges(log, { log: options.process.log, read: [options.config, options.global] });
+  directory.assertWritable();
 
   const ended = Promise.withResolvers<void>();
   const unsubscribe = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], (signal) => {

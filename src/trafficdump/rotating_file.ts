@@ -6,6 +6,7 @@
  * taken out again.
  */
 
+import { openForAppending } from "../../ffi/safe_path.ts";
 import type { DiskBudget } from "./disk_budget.ts";
 
 /** When a file is set aside. */
@@ -87,8 +88,7 @@ export class RotatingFile {
   }
 
   #open(nowMs: number): void {
-    const path = `${this.#directory}/${this.name}`;
-    this.#file = Deno.openSync(path, { append: true, create: true, write: true, mode: MODE });
+    this.#file = openForAppending(`${this.#directory}/${this.name}`, MODE);
     const { size, birthtime } = this.#file.statSync();
     this.#bytes = size;
     this.#sinceMs = size > 0 ? birthtime?.getTime() ?? nowMs : nowMs;
