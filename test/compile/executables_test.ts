@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { PROGRAMS } from "../../compile/programs.ts";
+import { isUserNamespace } from "../lab/enter.ts";
 import { fileExists } from "../lab/hosts.ts";
 import { start } from "./fake.ts";
 
@@ -83,6 +84,25 @@ Deno.test("executables: built, alone in a directory, and in the lab", async (tes
       assert.equal(daemon.code, 0, `${daemon.output}${daemon.errors}${log}`);
       assert.match(log, /ready: .* with 2 workers/);
       assert.match(log, /SIGTERM: ending/);
+    });
+
+    await test.step({
+      name: "nothing of root's is kept",
+      ignore: Deno.uid() !== 0 || isUserNamespace(),
+      fn: async () => {
+        const variables = programs.map((name) =>
+          [`${name.toUpperCase()}_LAB`, `${directory}/${name} alone/${name}`] as const
+        );
+        const lab = await new Deno.Command(Deno.execPath(), {
+          args: ["run", "-A", "test/lab/privileges.ts"],
+          cwd: root,
+          env: { XDG_CACHE_HOME: `${directory}/root's cache`, ...Object.fromEntries(variables) },
+          stdin: "null",
+        }).output();
+        const decoder = new TextDecoder();
+        const output = decoder.decode(lab.stdout) + decoder.decode(lab.stderr);
+        assert.deepEqual([lab.code, output.trim()], [0, "[]"]);
+      },
     });
 
     await test.step("the lab: keep-alive and short connections", async () => {

@@ -22,7 +22,8 @@ const SETTLE_MS = 300;
 
 const root = new URL("../../", import.meta.url);
 
-function ours(program: "tcpcopy" | "intercept"): string[] {
+/** The command of one of our programs. */
+export function ours(program: "tcpcopy" | "intercept" | "trafficdump"): string[] {
   const path = Deno.env.get(`${program.toUpperCase()}_LAB`);
   // A compiled program can stand in for the source.
   if (path !== undefined) return [path];
