@@ -55,9 +55,7 @@ export class Endpoint {
     const { path, mode, tcp } = options;
     try {
       if (path !== undefined) {
-        const listener = Deno.listen({ transport: "unix", path });
-        this.#listen(listener, true);
-        Deno.chmodSync(path, mode ?? 0o660);
+        this.#listen(listenOn(path, mode ?? 0o660), true);
       }
       if (tcp !== undefined) {
         const listener = Deno.listen(tcp);
@@ -199,4 +197,14 @@ async function removeStale(path: string): Promise<void> {
     return;
   }
   throw new Error(`another program listens on ${path}: is a trafficdump running already?`);
+}
+
+/** Made with its rights: whoever may change the directory cannot have those of another file changed. */
+function listenOn(path: string, mode: number): Deno.Listener {
+  const before = Deno.umask(~mode & 0o777);
+  try {
+    return Deno.listen({ transport: "unix", path });
+  } finally {
+    Deno.umask(before);
+  }
 }
