@@ -91,6 +91,7 @@ function describeTroubles(figures: ReplayFigures): string[] {
   add(figures.captureDropped, "packets dropped by the capture (the kernel had no room)");
   for (const [reason, count] of figures.unusable) add(count, `captured packets ${reason}`);
   for (const [code, count] of figures.injectErrors) add(count, `packets refused with ${code}`);
+  add(counters.announcedAgain, "routes announced again, as no answers came");
   add(counters.unsentPackets, "packets without room in the send queue");
   add(counters.withoutPort, "times no source port was free (-c names too few addresses)");
   add(

@@ -37,6 +37,8 @@ export class SessionCounters {
   retransmits = 0;
   /** Retransmission time-outs. */
   timeouts = 0;
+  /** Routes announced again because nothing was heard on their connections. */
+  announcedAgain = 0;
   /** Packets that found no room in the injector's queue; retransmission recovers them. */
   unsentPackets = 0;
   /** Connections opened again because the target had closed the previous one. */

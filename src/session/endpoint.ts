@@ -44,6 +44,8 @@ export const EndpointEvent = {
   Answered: 16,
   /** The target's FIN arrived in order. */
   PeerFin: 32,
+  /** Sent again time and again, and no answer: perhaps answers do not find their way. */
+  Unheard: 64,
 } as const;
 
 /** What all endpoints of a table share. */
@@ -65,6 +67,10 @@ const MAX_CHALLENGES = 3;
 const MAX_PERSIST_MS = 10_000;
 /** What cannot be this connection's peer is answered with an ACK, at most once in this time. */
 const CHALLENGE_EVERY_MS = 100;
+/** Time-outs in a row from which on answers may be getting lost, not packets. */
+const UNHEARD_TIMEOUTS = 2;
+/** A connection that hears nothing is hurried once in this time, however often the way back comes. */
+const KICK_EVERY_MS = 15_000;
 /** Offered with every packet: the replay never throttles the target. */
 const ADVERTISED_WINDOW = 65535;
 
@@ -138,6 +144,7 @@ export class TcpEndpoint {
   #ackNeed: number = AckNeed.None;
   #ackAtMs = 0;
   #challengedAtMs = -CHALLENGE_EVERY_MS;
+  #kickedAtMs = -KICK_EVERY_MS;
   #recentTimestamp = 0;
 
   readonly #rtt = new RttEstimator();
@@ -271,10 +278,28 @@ export class TcpEndpoint {
     return deadlineMs;
   }
 
-  /** The way back works again after an outage: send again at once what has waited for an answer. */
-  kick(nowMs: number): void {
+  /**
+   * The way back works again after an outage: what has waited for an answer longer than a time-out is
+   * sent again, the back-off begins anew. Without effect where nothing was heard since the last time:
+   * a tunnel that comes and goes must not set the pace.
+   *
+   * @param atMs when it is sent, now or later
+   * @returns whether something will be sent earlier
+   */
+  kick(atMs: number, nowMs: number): boolean {
+    if (this.#timerKind === TimerKind.None || this.#timerKind === TimerKind.TailProbe) return false;
+    const heardAtMs = Math.max(this.answeredAtMs, this.progressAtMs);
+    if (nowMs - this.#kickedAtMs < KICK_EVERY_MS && heardAtMs <= this.#kickedAtMs) return false;
+    this.#kickedAtMs = nowMs;
+    const isProbing = this.#timerKind === TimerKind.Persist;
+    const sentAtMs = this.#timerAtMs - (isProbing ? this.#persistMs : this.#rtt.timeoutMs);
     this.#rtt.resetBackoff();
-    if (this.#timerKind !== TimerKind.None) this.#timerAtMs = nowMs;
+    const { timeoutMs } = this.#rtt;
+    if (isProbing) this.#persistMs = timeoutMs;
+    const dueAtMs = Math.max(atMs, sentAtMs + timeoutMs);
+    if (dueAtMs >= this.#timerAtMs) return false;
+    this.#timerAtMs = dueAtMs;
+    return true;
   }
 
   // ------------------------------------------------------------------ segments from the target
@@ -551,7 +576,7 @@ export class TcpEndpoint {
     switch (this.#timerKind) {
       case TimerKind.Syn:
         this.#context.counters.timeouts++;
-        this.#rtt.backOff();
+        this.#backOff();
         this.#timedAtMs = -1;
         this.#synDue = true;
         break;
@@ -578,11 +603,16 @@ export class TcpEndpoint {
     this.#duplicateAcks = 0;
     // A second time-out without progress: the peer may have dropped what it reported (RFC 2018).
     if (this.#rtt.backoffs > 0) this.#sacked?.clear();
-    this.#rtt.backOff();
+    this.#backOff();
     this.#timedAtMs = -1;
     this.sndNxt = this.sndUna;
     this.#cursor = NONE;
     this.#timerAtMs = nowMs + this.#rtt.timeoutMs;
+  }
+
+  #backOff(): void {
+    this.#rtt.backOff();
+    if (this.#rtt.backoffs >= UNHEARD_TIMEOUTS) this.events |= EndpointEvent.Unheard;
   }
 
   /** RFC 8985 section 7.3: the last segment again, so that the peer reports what is missing. */

@@ -41,6 +41,8 @@ export interface SessionHost {
   readonly wayBackWorks: boolean;
   /** Gives the session a free source address and port and announces its route. */
   connect(session: Session, nowMs: number): boolean;
+  /** Nothing is heard on the session's connection: its route may have got lost. */
+  announceAgain(session: Session, nowMs: number): void;
   /** The session's present connection is over; its port may be reused later. */
   disconnect(session: Session, nowMs: number): void;
   /** Initial sequence number for the session's four-tuple, int32. */
@@ -51,6 +53,9 @@ export interface SessionHost {
 
 /** Answers of this size may be nothing but the online server's FIN. */
 const FIN_ONLY = 1;
+/** After such a silence of a target that is waited for its route is announced again; it doubles. */
+const DOUBT_ROUTE_MS = 1000;
+
 export class Session implements SegmentReceiver {
   readonly captured: CapturedSide;
   readonly endpoint: TcpEndpoint;
@@ -62,6 +67,9 @@ export class Session implements SegmentReceiver {
   /** Number of the transfer and of the copy. */
   readonly transfer: number;
   readonly copy: number;
+  /** The silence in which the route was doubted last, by its beginning, and when it is again. */
+  #doubtedSilenceMs = 0;
+  #doubtAfterMs = DOUBT_ROUTE_MS;
   /** Whether captured packets still lead here; false once the four-tuple was taken over. */
   attached = true;
   /** The captured SYN's sequence number; of a joined connection, its first packet's. */
@@ -209,11 +217,11 @@ export class Session implements SegmentReceiver {
     this.#gate.onSegment(packet, options, wantedAtMs, nowMs);
   }
 
-  /** The tunnel works again. */
-  kick(nowMs: number): void {
+  /** The tunnel works again. Returns whether something is sent earlier for it: at `atMs`. */
+  kick(atMs: number, nowMs: number): boolean {
     this.#openedAtMs = nowMs;
     this.#gate.kick(nowMs);
-    this.endpoint.kick(nowMs);
+    return this.endpoint.kick(atMs, nowMs);
   }
 
   // --------------------------------------------------------------------------------------- time
@@ -267,6 +275,7 @@ export class Session implements SegmentReceiver {
           if (!this.#serveEnd(nowMs)) return;
         }
       }
+      if (this.#pendingTurn !== NONE || captured.end !== CapturedEnd.Open) this.#doubtRoute(nowMs);
       endpoint.quickAck = this.#answerIsDue(nowMs);
     }
     endpoint.output(nowMs);
@@ -287,6 +296,7 @@ export class Session implements SegmentReceiver {
     const events = endpoint.events;
     endpoint.events = 0;
     if (events & EndpointEvent.Established) this.#opened = true;
+    if (events & EndpointEvent.Unheard) this.#host.announceAgain(this, nowMs);
     if (events & EndpointEvent.Refused) {
       this.#end(this.#opened ? Outcome.ResetByTarget : Outcome.Refused, nowMs);
       return false;
@@ -461,6 +471,23 @@ export class Session implements SegmentReceiver {
       if (evidence === Evidence.None) return;
       this.#release(turn, evidence, capturedAtMs, nowMs);
     }
+  }
+
+  /**
+   * The target is waited for and says nothing: it may be slow, or what it says may not find its way.
+   * Where something is sent again in vain the endpoint notices; here nothing is.
+   */
+  #doubtRoute(nowMs: number): void {
+    const { silentSinceMs } = this.#gate;
+    if (silentSinceMs !== this.#doubtedSilenceMs) {
+      this.#doubtedSilenceMs = silentSinceMs;
+      this.#doubtAfterMs = DOUBT_ROUTE_MS;
+    }
+    if (nowMs - silentSinceMs >= this.#doubtAfterMs) {
+      this.#doubtAfterMs *= 2;
+      this.#host.announceAgain(this, nowMs);
+    }
+    this.#gate.lookAt(silentSinceMs + this.#doubtAfterMs, nowMs);
   }
 
   /** Lets a turn go, and everything that belongs to it. */

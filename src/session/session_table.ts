@@ -53,6 +53,10 @@ const FLOW_OVER = 0x40000000;
 const FLOW_OVER_HEARD = FLOW_OVER + 1;
 /** The session ended before its client was through: a while later the connection may be joined. */
 const FLOW_LOST = FLOW_OVER + 2;
+/** Sessions that send again in each ms after the tunnel was down. */
+const KICKED_PER_MS = 20;
+/** Routes that are announced again in a second because nothing is heard; as many at once. */
+const ANNOUNCED_AGAIN_PER_SECOND = 1000;
 /** Checksums are mostly right when so many are for each that is not. */
 const MOSTLY_RIGHT = 8;
 /** Offered when the client offered any, or when the SYN is made up. */
@@ -120,6 +124,8 @@ export class SessionTable implements SessionHost {
   readonly #hadUnproven = new Set<number>();
   /** When each target may be retried next. */
   readonly #retryAtMs: number[];
+  /** Where the announcements of unheard connections stand that may be made by now. */
+  #announcedAgainAtMs = -1000;
 
   constructor(
     config: SessionConfig,
@@ -513,11 +519,12 @@ export class SessionTable implements SessionHost {
     } else if (packet.payloadLength > 0) writer.reset(tuple, packet.acknowledgment);
   }
 
-  /** The tunnel works again: every waiting session sends at once. */
+  /** The tunnel works again: sessions that have waited send again soon, a few in each ms. */
   kickAll(nowMs: number): void {
+    let kicked = 0;
     for (const session of this.#sessions) {
       if (session === undefined || session.ended) continue;
-      session.kick(nowMs);
+      if (session.kick(nowMs + Math.floor(kicked / KICKED_PER_MS), nowMs)) kicked++;
       this.touch(session);
     }
   }
@@ -635,6 +642,20 @@ export class SessionTable implements SessionHost {
       transfer.targetPort,
     );
     return true;
+  }
+
+  announceAgain({ endpoint }: Session, nowMs: number): void {
+    const atMs = Math.max(this.#announcedAgainAtMs, nowMs - 1000) +
+      1000 / ANNOUNCED_AGAIN_PER_SECOND;
+    if (atMs > nowMs) return; // its next time-out will ask again
+    this.#announcedAgainAtMs = atMs;
+    this.counters.announcedAgain++;
+    this.#routes.announce(
+      endpoint.localAddress,
+      endpoint.localPort,
+      endpoint.remoteAddress,
+      endpoint.remotePort,
+    );
   }
 
   disconnect(session: Session, nowMs: number): void {

@@ -142,8 +142,9 @@ class Bench {
     this.nowMs += 10_000;
     this.turn();
     assert.equal(this.table.knownFlows, 0);
+    const announced = this.routes.filter((one) => one.startsWith("+")).map((one) => one.slice(1));
     assert.deepEqual(
-      this.routes.filter((one) => one.startsWith("+")).map((one) => one.slice(1)).sort(),
+      [...new Set(announced)].sort(), // a route may be announced again
       this.routes.filter((one) => one.startsWith("-")).map((one) => one.slice(1)).sort(),
     );
   }
@@ -678,6 +679,8 @@ Deno.test("refused, and not answered at all", () => {
     "20000: R@0",
   ]);
   assert.equal(silent.outcomes(), "no answer");
+  // Announced again with each time-out from the second one on.
+  assert.equal(silent.routes.filter((one) => one.startsWith("+")).length, 1 + 3);
   silent.assertEmpty();
 });
 
@@ -696,6 +699,63 @@ Deno.test("while the way back is interrupted nobody is given up, and no timer sp
   assert.deepEqual(bench.turn(), ["S@-1"]);
   bench.accept();
   assert.deepEqual(bench.turn(), ["A@0"]);
+});
+
+Deno.test("a tunnel that comes and goes does not set the pace of what is sent again", () => {
+  const bench = new Bench();
+  bench.client({ flags: "S", at: -1 });
+  assert.deepEqual(bench.turn(), ["S@-1"]);
+  const sent: string[] = [];
+  for (let elapsedMs = 0; elapsedMs < 15_000; elapsedMs += 100) {
+    bench.table.kickAll(bench.nowMs);
+    sent.push(...bench.turn(), ...bench.wait(100));
+  }
+  // At 1, 3, 7 and 15 s without the tunnel's help; it hurries them once, to nothing here.
+  assert.ok(sent.length >= 3 && sent.length <= 5, sent.join());
+  bench.accept();
+  bench.turn();
+  bench.client({ flags: "A" });
+  bench.client({ flags: "PA", text: "one" });
+  assert.deepEqual(bench.turn(), ["PA@0 one"]);
+  bench.wait(3000);
+  // Something was heard since the last time.
+  bench.table.kickAll(bench.nowMs);
+  assert.deepEqual(bench.turn(), ["PA@0 one"]);
+});
+
+Deno.test("after an outage sessions do not send all at once", () => {
+  const bench = new Bench();
+  const count = 500;
+  for (let i = 0; i < count; i++) {
+    bench.client({ flags: "S", at: -1, sourcePort: 10_000 + i });
+  }
+  assert.equal(bench.turn().length, count);
+  bench.table.wayBackWorks = false;
+  bench.wait(4000);
+  bench.table.wayBackWorks = true;
+  bench.table.kickAll(bench.nowMs);
+  const first = bench.turn().length;
+  assert.ok(first > 0 && first <= 20, `${first} at once`);
+  assert.equal(bench.wait(count / 20).length, count - first);
+});
+
+Deno.test("the route of a target that owes an answer is announced again", () => {
+  const bench = new Bench();
+  bench.open();
+  bench.client({ flags: "PA", text: "one" });
+  bench.client({ flags: "PA", at: 3, read: 100, text: "two" });
+  bench.turn();
+  bench.target({ flags: "A", ack: 3 });
+  bench.turn();
+  bench.routes.length = 0;
+  bench.wait(900);
+  assert.equal(bench.routes.length, 0);
+  bench.wait(3500); // after 1, 2 and 4 s of silence
+  assert.equal(bench.routes.length, 3);
+  assert.equal(new Set(bench.routes).size, 1);
+  assert.ok(bench.routes[0].startsWith("+"));
+  bench.target({ flags: "PA", ack: 3, length: 100 });
+  assert.ok(bench.turn().some((one) => one.includes("two")));
 });
 
 Deno.test("a captured gap is waited for, then the session ends as such", () => {

@@ -92,6 +92,11 @@ export class Intercept implements RouteAnnouncer {
     this.#held = [];
   }
 
+  /** Intercept loses its routes and says nothing. */
+  loseRoutes(): void {
+    this.#routes.clear();
+  }
+
   /** Intercept is back; it knows no route until they are announced again. */
   comeUp(): void {
     this.isUp = true;

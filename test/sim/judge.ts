@@ -255,8 +255,15 @@ function judgeEnding(
 // --------------------------------------------------------------------------------------- traffic
 
 /** Whether packets between the program and the target may be lost. */
-function isLossless({ there, back, unsentShare, outage }: Scenario): boolean {
-  return there.lossShare + back.lossShare + unsentShare === 0 && outage === undefined;
+function isLossless({ there, back, unsentShare, ...scenario }: Scenario): boolean {
+  return there.lossShare + back.lossShare + unsentShare === 0 && !losesAnswers(scenario);
+}
+
+/** Whether what the target says may not reach the session layer for a while. */
+function losesAnswers(
+  { outage, routesLostMs }: Pick<Scenario, "outage" | "routesLostMs">,
+): boolean {
+  return outage !== undefined || routesLostMs < Infinity;
 }
 
 /** No storm: what is sent stays in proportion to what comes in. */
@@ -274,7 +281,7 @@ function judgeTraffic(result: RunResult, faults: string[]): void {
   const lost = result.lostThere + result.lostBack + counters.unsentPackets;
   const retransmits = 8 * scenario.scripts.length + 3 * lost + 2 * counters.timeouts + 2 * late;
   const isSelective = scenario.tcp.sack && scenario.scripts.every((script) => script.sackPermitted);
-  const isPlain = isSelective && scenario.outage === undefined && scenario.app.readBytes === 0;
+  const isPlain = isSelective && !losesAnswers(scenario) && scenario.app.readBytes === 0;
   if (counters.retransmits > retransmits && isPlain) {
     faults.push(`${counters.retransmits} retransmits after ${lost} losses`);
   }

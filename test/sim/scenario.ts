@@ -69,6 +69,8 @@ export interface Scenario {
   /** When the capture ends; Infinity: with the last packet. */
   readonly stopMs: number;
   readonly outage: { fromMs: number; untilMs: number } | undefined;
+  /** When intercept loses all routes without a word; Infinity: never. */
+  readonly routesLostMs: number;
   /** When the program ends all sessions. */
   readonly abortMs: number;
 }
@@ -168,7 +170,7 @@ export function makeScenario(seed: number, wanted?: Theme): Scenario {
     gapScript: is("capture gap") ? random.pick(scripts).id : undefined,
     missedPackets: is("mid-stream") ? random.int(1, 12) : 0,
     stopMs: is("capture stops") ? random.int(5, 1500) : Infinity,
-    outage: is("outage") ? drawOutage(random) : undefined,
+    ...(is("outage") ? drawOutage(random) : { outage: undefined, routesLostMs: Infinity }),
     abortMs: is("told to stop") ? random.int(5, 1000) : Infinity,
   };
 }
@@ -363,7 +365,11 @@ function drawConfig(random: Random, theme: Theme, seed: number): SessionConfig {
   return config;
 }
 
-function drawOutage(random: Random): { fromMs: number; untilMs: number } {
+/** Intercept is down for a while, or loses its routes without being down. */
+function drawOutage(random: Random): Pick<Scenario, "outage" | "routesLostMs"> {
   const fromMs = random.int(0, 300);
-  return { fromMs, untilMs: fromMs + random.pick([5, 100, 1000, 8000, 30000]) };
+  const untilMs = fromMs + random.pick([5, 100, 1000, 8000, 30000]);
+  return random.chance(0.6)
+    ? { outage: { fromMs, untilMs }, routesLostMs: Infinity }
+    : { outage: undefined, routesLostMs: fromMs };
 }

@@ -202,6 +202,12 @@ class World {
   run(): RunResult {
     const lastCapturedMs = this.#planCapture();
     this.#planOutage();
+    if (this.#scenario.routesLostMs < Infinity) {
+      this.#agenda.at(this.#scenario.routesLostMs, () => {
+        this.#trace?.(`${this.#agenda.nowMs} intercept loses its routes`);
+        this.#intercept.loseRoutes();
+      });
+    }
     if (this.#scenario.abortMs < Infinity) {
       this.#agenda.at(
         this.#scenario.abortMs,
