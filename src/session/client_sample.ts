@@ -6,6 +6,7 @@
  * or is raised adds clients and drops none.
  */
 
+import { isInNetworks } from "../wire/networks.ts";
 import { mix } from "./address_pool.ts";
 
 /** The rules, and whatever changes them while the replay runs takes effect with the next session. */
@@ -40,8 +41,10 @@ export class ClientSample {
   /** Whether a connection from this client is replayed. The address is int32. */
   admits(address: number, port: number, nowMs: number): boolean {
     const rules = this.#rules;
-    if (rules.includeClients.length > 0 && !contains(rules.includeClients, address)) return false;
-    if (contains(rules.excludeClients, address)) return false;
+    if (rules.includeClients.length > 0 && !isInNetworks(rules.includeClients, address)) {
+      return false;
+    }
+    if (isInNetworks(rules.excludeClients, address)) return false;
     this.#startMs ??= nowMs;
     if (rules.percentage >= 100 && rules.percentageRampMs === 0) return true;
     const seed = rules.sampleConnections ? address ^ mix(port) : address;
@@ -55,11 +58,4 @@ export class ClientSample {
     const part = (nowMs - (this.#startMs ?? nowMs)) / percentageRampMs;
     return percentage * Math.min(1, Math.max(FIRST_PART, part));
   }
-}
-
-function contains(networks: Int32Array, address: number): boolean {
-  for (let i = 0; i < networks.length; i += 2) {
-    if ((address & networks[i + 1]) === networks[i]) return true;
-  }
-  return false;
 }
