@@ -63,6 +63,9 @@ export interface Endpoint {
   port: number;
 }
 
+/** Where goes what nobody wants to know. */
+const nobody: Endpoint = { address: 0, port: 0 };
+
 /** Memory for the small structures of the calls below; contents live for one call only. */
 const SOCKADDR = 0;
 const LENGTH = 16;
@@ -256,12 +259,19 @@ export function listenOn(fd: number, backlog: number, what: string): void {
 /**
  * Takes the next waiting connection.
  *
+ * @param peer is told where it comes from, if it is an IPv4 connection
  * @returns its descriptor (non-blocking, close-on-exec) or a negative error number; `-EAGAIN` when
  * none waits, `-ECONNABORTED` when the peer gave up, `-EMFILE` when no descriptor is left
  */
-export function acceptConnection(fd: number): number {
-  const result = libc().accept4(fd, 0n, 0n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  return result < 0 ? -lastErrno() : result;
+export function acceptConnection(fd: number, peer: Endpoint = nobody): number {
+  const memory = scratch();
+  memory.view.setUint32(LENGTH, SOCKADDR_IN_BYTES, true);
+  const [address, length] = [memory.addressAt(SOCKADDR), memory.addressAt(LENGTH)];
+  const result = libc().accept4(fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (result < 0) return -lastErrno();
+  peer.address = memory.view.getInt32(SOCKADDR + 4, false);
+  peer.port = memory.view.getUint16(SOCKADDR + 2, false);
+  return result;
 }
 
 /**

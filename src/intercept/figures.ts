@@ -13,10 +13,15 @@ export interface RelayFigures {
   tunnel: TunnelServerStats;
 }
 
+/** The counts of nothing. */
+export function noRelayFigures(): RelayFigures {
+  return { received: 0, dropped: 0, unusable: 0, tunnel: new TunnelServerStats() };
+}
+
 /** Adds up what several relays counted. */
 export function mergeRelayFigures(parts: readonly RelayFigures[]): RelayFigures {
-  const tunnel = new TunnelServerStats();
-  const whole = { received: 0, dropped: 0, unusable: 0, tunnel };
+  const whole = noRelayFigures();
+  const { tunnel } = whole;
   for (const part of parts) {
     whole.received += part.received;
     whole.dropped += part.dropped;
@@ -40,6 +45,10 @@ export function summarizeRelay({ received, dropped, unusable, tunnel }: RelayFig
   };
   add(tunnel.unrouted, "of connections nobody announced");
   add(tunnel.held, `held for their route (${formatCount(tunnel.heldDelivered)} delivered)`);
+  add(tunnel.shared, "connections announced from two addresses");
+  add(tunnel.protocolErrors, "peers sent away that did not speak the protocol");
+  add(tunnel.evicted, "idle peers sent away for newer ones");
+  add(tunnel.refused, "connections turned away");
   add(dropped, "packets dropped by the capture (the kernel had no room: raise --buffer)");
   add(tunnel.dropped, "headers dropped because a tcpcopy reads too slowly");
   add(unusable, "packets that could not be parsed");

@@ -126,7 +126,7 @@ async function openSeveral(
   };
   return {
     port: split.port,
-    figures: () => mergeRelayFigures(workers.map((worker) => worker.figures)),
+    figures: () => mergeRelayFigures([split.figures(), ...workers.map((worker) => worker.figures)]),
     run: runAll,
     limitFrames: (maxCombined) => {
       for (const worker of workers) worker.limitFrames(maxCombined);

@@ -6,6 +6,7 @@ import { option } from "@optique/core/primitives";
 import type { InferValue } from "@optique/core/parser";
 import { choice, integer, string } from "@optique/core/valueparser";
 import { parseAddress, parsePort } from "../cli/addresses.ts";
+import { parseNetworks } from "../cli/networks.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { UsageError } from "../cli/fatal.ts";
 import { meaninglessForIntercept, meaninglessNotices } from "../cli/meaningless_options.ts";
@@ -24,6 +25,8 @@ export interface InterceptOptions {
   capture: "auto" | "pcap" | "ring";
   bindAddress: number;
   port: number;
+  /** Networks tcpcopy may connect from, pairs of address and mask, int32. Absent: all. */
+  allow: Int32Array | undefined;
   maxCombined: number;
   bufferBytes: number;
   /** Threads the responses are shared among; 1: all in the main thread. */
@@ -80,6 +83,12 @@ const tunnel = object("Tunnel", {
   port: optional(
     option("-p", "--port", string({ metavar: "PORT" }), {
       description: message`Listen for tcpcopy on this port (default: 36524).`,
+    }),
+  ),
+  allow: optional(
+    option("--allow", string({ metavar: "NETWORKS" }), {
+      description:
+        message`Take connections from these addresses and CIDR networks only, separated by commas (default: from everywhere). Whoever may connect can get the headers of replayed responses.`,
     }),
   ),
   maxCombined: withDefault(
@@ -160,6 +169,7 @@ export async function interpretOptions(given: GivenInterceptOptions): Promise<In
     capture: given.way,
     bindAddress: given.bind === undefined ? 0 : await resolveIpv4(given.bind, "-b"),
     port: given.port === undefined ? DEFAULT_TUNNEL_PORT : parsePort(given.port, "-p"),
+    allow: given.allow === undefined ? undefined : parseNetworks(given.allow, "--allow"),
     maxCombined: given.maxCombined,
     bufferBytes: given.buffer * (1 << 20),
     workers,

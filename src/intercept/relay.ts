@@ -7,12 +7,12 @@
 import type { Endpoint } from "../../ffi/socket.ts";
 import type { CaptureSource } from "../capture/source.ts";
 import { DEFAULT_TUNNEL_FORM } from "../tunnel/form.ts";
-import { formatEndpoint } from "../cli/addresses.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { TunnelServer } from "../tunnel/server.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 import { openCapture, type ResponseCaptureOptions } from "./capture.ts";
 import type { RelayFigures } from "./figures.ts";
+import { PortLog } from "./port_log.ts";
 
 /** What a relay is made from; but for the log plain data, which can be sent to another thread. */
 export interface RelayOptions extends ResponseCaptureOptions {
@@ -20,6 +20,8 @@ export interface RelayOptions extends ResponseCaptureOptions {
   /** Address to listen on, int32; 0 for all. */
   bindAddress: number;
   port: number;
+  /** Networks tcpcopy may connect from, pairs of address and mask, int32. Default: all. */
+  allow?: Int32Array;
   /** Most headers in one tunnel frame, 1 to 16. */
   maxCombined: number;
   /** In single mode: whether the tcpcopy that came first stays. Default false. */
@@ -52,6 +54,8 @@ export class Relay {
     for (const device of options.devices) {
       this.#captures.push(openCapture(device, options));
     }
+    const portLog = new PortLog(log, () => this.loop.nowMs);
+    // With several relays it is not here that tcpcopy connects to.
     const isWhole = partition.count === 1;
     this.#server = new TunnelServer({
       loop: this.loop,
@@ -62,13 +66,13 @@ export class Relay {
       recordBytes: form.recordBytes,
       anyTargetAddress: form.anyTargetAddress,
       single: form.isSingle ? { isProtected: options.protectsConnections ?? false } : undefined,
-      // With several relays it is not here that tcpcopy connects to.
-      onConnect: ({ address, port }) => {
-        if (isWhole) log.info(`tcpcopy connected from ${formatEndpoint(address, port)}`);
-      },
-      onClose: ({ address, port }, reason) => {
-        if (isWhole) log.info(`tcpcopy ${formatEndpoint(address, port)} is gone: ${reason}`);
-      },
+      ...(isWhole && {
+        admission: { allow: options.allow },
+        onConnect: (peer) => portLog.connected(peer),
+        onClose: (peer, reason) => portLog.closed(peer, reason),
+        onRefuse: (peer, reason) => portLog.refused(peer, reason),
+      }),
+      onShared: (peer, earlier) => portLog.shared(peer, earlier),
     });
   }
 

@@ -7,8 +7,7 @@ import type { Logger } from "@logtape/logtape";
 import { dropOwnCapabilities } from "../../ffi/privileges.ts";
 import type { Endpoint } from "../../ffi/socket.ts";
 import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
-import { TunnelServerStats } from "../tunnel/stats.ts";
-import type { RelayFigures } from "./figures.ts";
+import { noRelayFigures, type RelayFigures } from "./figures.ts";
 import { Relay, type RelayOptions } from "./relay.ts";
 
 /** How often a worker says what it has counted. */
@@ -35,7 +34,7 @@ type Message =
 
 export class RelayWorker {
   /** Counted until a moment ago. */
-  figures: RelayFigures = { received: 0, dropped: 0, unusable: 0, tunnel: new TunnelServerStats() };
+  figures = noRelayFigures();
   /** Resolves when the devices are open; rejects when the worker comes to grief before. */
   readonly opened: Promise<void>;
   /** Resolves after `stop`; rejects when the worker comes to grief. */

@@ -1,16 +1,20 @@
 /**
- * Records of SYN-ACKs and RSTs that came before anyone asked for their connection, held until the
- * announcement arrives. Pure; allocates nothing per record.
+ * Records of SYN-ACKs and RSTs, held for those who ask for their connection later. Pure; allocates
+ * nothing per record.
  *
  * The announcement travels over the tunnel while the SYN travels to the target, so a fast target's
- * answer can win the race. What is held is bounded in number and age. There is at most one record
- * for a connection, the newest: a target repeats its SYN-ACK, and when ports are used again an older
- * answer belongs to an earlier connection.
+ * answer can win the race. What is held is bounded in number and age, and stays when somebody has
+ * got it: another one may ask, too. There is at most one record for a connection, the newest: a
+ * target repeats its SYN-ACK, and when ports are used again an older answer belongs to an earlier
+ * connection.
  */
 
 import type { Packet } from "../wire/packet.ts";
 import { type RecordBytes, writeRecord } from "./record.ts";
-import { RouteTable } from "./route_table.ts";
+import { ConnectionMap } from "./connection_map.ts";
+
+/** A slot without a record, with one that nobody has got, with one that somebody has. */
+const Held = { Free: 0, Waiting: 1, Delivered: 2 } as const;
 
 const SOURCE_AT = 12;
 const DESTINATION_AT = 16;
@@ -19,9 +23,9 @@ const DESTINATION_PORT_AT = 22;
 
 /** A bounded ring of records, oldest first, with an index by connection. */
 export class HeldRecords {
-  /** The records; `take` returns offsets into it. */
+  /** The records; `find` returns offsets into it. */
   readonly view: DataView;
-  /** Records that were given up because newer ones needed their room. */
+  /** Records that newer ones pushed out before anybody had asked for them. */
   evicted: number;
   /** Records that nobody asked for in time. */
   expired: number;
@@ -31,19 +35,19 @@ export class HeldRecords {
   readonly #capacity: number;
   readonly #maxAgeMs: number;
   /** Connection to slot number plus one. */
-  readonly #slots: RouteTable;
+  readonly #slots: ConnectionMap;
   /** When each slot's record was held. */
   readonly #heldAtMs: Float64Array;
-  /** 1 for slots whose record may still be asked for. */
-  readonly #isLive: Uint8Array;
+  /** What became of each slot's record, one of the values of `Held`. */
+  readonly #states: Uint8Array;
   /** The slot the next record goes into; it is the oldest. */
   #next: number;
 
   /**
    * @param capacity how many records are held at most, above 0
    * @param maxAgeMs how long a record is worth delivering
-   * @param seed see {@link RouteTable}
-   * @param anyTargetAddress whether connections are told apart without the target's address; `take`
+   * @param seed see {@link ConnectionMap}
+   * @param anyTargetAddress whether connections are told apart without the target's address; `find`
    * is then called with 0 for it
    */
   constructor(
@@ -61,9 +65,9 @@ export class HeldRecords {
     this.#recordBytes = recordBytes;
     this.#capacity = capacity;
     this.#maxAgeMs = maxAgeMs;
-    this.#slots = new RouteTable(capacity, seed);
+    this.#slots = new ConnectionMap(seed);
     this.#heldAtMs = new Float64Array(capacity);
-    this.#isLive = new Uint8Array(capacity);
+    this.#states = new Uint8Array(capacity);
     this.#next = 0;
   }
 
@@ -72,32 +76,35 @@ export class HeldRecords {
     return this.#slots.size;
   }
 
-  /** Holds the record of an IPv4 packet from the target. */
-  hold(packet: Packet, nowMs: number): void {
+  /**
+   * Holds the record of an IPv4 packet from the target.
+   *
+   * @param isDelivered whether somebody has got it already
+   */
+  hold(packet: Packet, isDelivered: boolean, nowMs: number): void {
     const slot = this.#next;
     this.#next = slot + 1 === this.#capacity ? 0 : slot + 1;
-    if (this.#isLive[slot] === 1) this.#giveUp(slot, nowMs);
+    if (this.#states[slot] !== Held.Free) this.#giveUp(slot, nowMs);
     const earlier = this.#slots.set(
       packet.destinationAddress,
       packet.destinationPort,
       this.#isAnyTarget ? 0 : packet.sourceAddress,
       packet.sourcePort,
       slot + 1,
-      0,
     );
-    if (earlier !== 0) this.#isLive[earlier - 1] = 0;
-    this.#isLive[slot] = 1;
+    if (earlier !== 0) this.#states[earlier - 1] = Held.Free;
+    this.#states[slot] = isDelivered ? Held.Delivered : Held.Waiting;
     this.#heldAtMs[slot] = nowMs;
     writeRecord(packet, this.#bytes, this.view, slot * this.#recordBytes, this.#recordBytes);
   }
 
   /**
-   * Takes a connection's record out.
+   * Finds a connection's record.
    *
    * @returns its offset in `view`, valid until the next call of `hold`; -1 when there is none or it
    * is too old
    */
-  take(
+  find(
     clientAddress: number,
     clientPort: number,
     targetAddress: number,
@@ -105,18 +112,18 @@ export class HeldRecords {
     nowMs: number,
   ): number {
     if (this.#slots.size === 0) return -1;
-    const value = this.#slots.remove(clientAddress, clientPort, targetAddress, targetPort);
+    const value = this.#slots.get(clientAddress, clientPort, targetAddress, targetPort);
     if (value === 0) return -1;
     const slot = value - 1;
-    this.#isLive[slot] = 0;
     if (nowMs - this.#heldAtMs[slot] > this.#maxAgeMs) {
-      this.expired++;
+      this.#giveUp(slot, nowMs);
       return -1;
     }
+    this.#states[slot] = Held.Delivered;
     return slot * this.#recordBytes;
   }
 
-  /** Frees a slot whose record is still waiting. */
+  /** Frees a slot. */
   #giveUp(slot: number, nowMs: number): void {
     const at = slot * this.#recordBytes;
     const view = this.view;
@@ -126,7 +133,9 @@ export class HeldRecords {
       this.#isAnyTarget ? 0 : view.getInt32(at + SOURCE_AT),
       view.getUint16(at + SOURCE_PORT_AT),
     );
-    this.#isLive[slot] = 0;
+    const wasWaiting = this.#states[slot] === Held.Waiting;
+    this.#states[slot] = Held.Free;
+    if (!wasWaiting) return;
     if (nowMs - this.#heldAtMs[slot] > this.#maxAgeMs) this.expired++;
     else this.evicted++;
   }

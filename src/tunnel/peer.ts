@@ -11,7 +11,9 @@ import { Errno } from "../../ffi/errno.ts";
 import { closeFd, type Endpoint, receive, send } from "../../ffi/socket.ts";
 import { EPOLLIN, EPOLLOUT, type EventLoop, type TimerHandle } from "../loop/event_loop.ts";
 import type { Packet } from "../wire/packet.ts";
+import { type Guest, type Usefulness, usefulnessOf } from "./admission.ts";
 import { RequestDecoder, type ResponseEncoder } from "./codec.ts";
+import { RouteHolder } from "./route_table.ts";
 import type { TunnelServerStats } from "./stats.ts";
 import { describeFailure } from "./tunnel_socket.ts";
 
@@ -29,6 +31,8 @@ export interface PeerOwner {
   readonly inputBytes: number;
   /** How long a peer may take to send its version message. */
   readonly greetingTimeoutMs: number;
+  /** The version message has come. */
+  onGreeted(peer: TunnelPeer): void;
   onAnnounce(
     peer: TunnelPeer,
     client: number,
@@ -50,18 +54,25 @@ export interface PeerOwner {
 }
 
 /** See the top of the file. */
-export class TunnelPeer {
-  /** A number above 0 that no other connected peer has; the value of its routes. */
+export class TunnelPeer implements Guest {
+  /** A number above 0 that no other connected peer has. */
   readonly id: number;
   readonly endpoint: Endpoint;
-  /** Whether routes may lead to it; kept by the owner. */
-  hasRoutes: boolean;
+  /** Its routes. */
+  readonly holder: RouteHolder;
+  /** When it connected, or said something last. */
+  heardAtMs: number;
+  readonly #connectedAtMs: number;
+  /** Whether a packet was queued for it. */
+  #hasServed: boolean;
   readonly #owner: PeerOwner;
   readonly #inputAddress: bigint;
   readonly #output: ResponseEncoder;
   readonly #decoder: RequestDecoder;
   /** -1 once closed. */
   #fd: number;
+  /** Whether the loop does not know of it yet. */
+  #isStarting = true;
   /** Whether `onDirty` was called since the last flush. */
   #isDirty: boolean;
   /** Whether the socket took less than it was given; EPOLLOUT will tell when to go on. */
@@ -81,7 +92,10 @@ export class TunnelPeer {
   ) {
     this.id = id;
     this.endpoint = endpoint;
-    this.hasRoutes = false;
+    this.holder = new RouteHolder(id);
+    this.#connectedAtMs = owner.loop.nowMs;
+    this.heardAtMs = this.#connectedAtMs;
+    this.#hasServed = false;
     this.#owner = owner;
     this.#inputAddress = owner.memory.addressAt(owner.input);
     this.#output = output;
@@ -96,15 +110,51 @@ export class TunnelPeer {
     this.#fd = fd;
     this.#isDirty = false;
     this.#isBlocked = false;
-    const { loop, greetingTimeoutMs } = owner;
-    loop.add(fd, EPOLLIN, (events) => this.#onEvents(events));
+  }
+
+  /**
+   * Begins to serve it. What it has sent by now is read at once: one that has come, announced and gone
+   * never costs the loop anything.
+   */
+  start(): void {
+    const { loop, greetingTimeoutMs } = this.#owner;
+    this.#isStarting = true;
+    this.#read();
+    if (this.#fd >= 0) this.#read();
+    this.#isStarting = false;
+    if (this.#fd < 0) return;
+    loop.add(
+      this.#fd,
+      EPOLLIN | (this.#isBlocked ? EPOLLOUT : 0),
+      (events) => this.#onEvents(events),
+    );
+    if (this.hasGreeted) return;
     this.#greetingTimer = loop.after(greetingTimeoutMs, () => {
-      this.close(`no version message came within ${greetingTimeoutMs} ms`);
+      this.end(`no version message came within ${greetingTimeoutMs} ms`);
     });
+  }
+
+  get address(): number {
+    return this.endpoint.address;
+  }
+
+  /** Whether it has said hello. */
+  get hasGreeted(): boolean {
+    return this.#decoder.greeted;
+  }
+
+  usefulness(nowMs: number): Usefulness {
+    return usefulnessOf(
+      this.hasGreeted,
+      this.holder.routes > 0,
+      this.#hasServed,
+      nowMs - this.#connectedAtMs,
+    );
   }
 
   /** Queues the record of a packet. Returns false when it had to be dropped. */
   append(packet: Packet): boolean {
+    this.#hasServed = true;
     if (!this.#output.append(packet)) {
       if (!this.flush() || !this.#output.append(packet)) return this.#drop();
     }
@@ -131,7 +181,7 @@ export class TunnelPeer {
     const sent = send(this.#fd, memory.addressAt(output.start), pending);
     stats.sendCalls++;
     if (sent < 0 && sent !== -Errno.EAGAIN && sent !== -Errno.EINTR) {
-      this.close(describeFailure("send", -sent));
+      this.end(describeFailure("send", -sent));
       return false;
     }
     if (sent > 0) {
@@ -140,16 +190,16 @@ export class TunnelPeer {
     }
     if (output.pendingBytes > 0) {
       this.#isBlocked = true;
-      loop.modify(this.#fd, EPOLLIN | EPOLLOUT);
+      if (!this.#isStarting) loop.modify(this.#fd, EPOLLIN | EPOLLOUT);
     }
     return true;
   }
 
   /** Ends the connection; does nothing when it has ended. */
-  close(reason: string): void {
+  end(reason: string): void {
     if (this.#fd < 0) return;
     this.#endGreeting();
-    this.#owner.loop.remove(this.#fd);
+    if (!this.#isStarting) this.#owner.loop.remove(this.#fd);
     closeFd(this.#fd);
     this.#fd = -1;
     this.#owner.onClose(this, reason);
@@ -180,27 +230,33 @@ export class TunnelPeer {
   }
 
   #read(): void {
-    const { memory, input, inputBytes, stats } = this.#owner;
+    const { memory, input, inputBytes, stats, loop } = this.#owner;
+    this.heardAtMs = loop.nowMs;
     for (let reads = 0; reads < MAX_READS_PER_TURN && this.#fd >= 0; reads++) {
       const count = receive(this.#fd, this.#inputAddress, inputBytes);
       if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
       if (count <= 0) {
-        this.close(count === 0 ? "closed by the peer" : describeFailure("recv", -count));
+        this.end(count === 0 ? "closed by the peer" : describeFailure("recv", -count));
         return;
       }
+      const wasGreeted = this.hasGreeted;
       const isGood = this.#decoder.feed(memory.view, input, count);
       // Delivering a held record may have shown that the peer is gone.
       if (this.#fd < 0) return;
       if (!isGood) {
         stats.protocolErrors++;
-        this.close(this.#decoder.error);
+        this.end(this.#decoder.error);
         return;
       }
-      if (this.#decoder.greeted) this.#endGreeting();
+      if (this.hasGreeted && !wasGreeted) {
+        this.#endGreeting();
+        this.#owner.onGreeted(this);
+      }
       if (count < inputBytes) return;
     }
   }
 
+  /** The version message has come, or will not come any more. */
   #endGreeting(): void {
     if (this.#greetingTimer === undefined) return;
     this.#owner.loop.clear(this.#greetingTimer);

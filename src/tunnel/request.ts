@@ -83,7 +83,8 @@ export class RequestDecoder {
   /** Whole messages taken so far, the version message included. */
   messages: number;
   readonly #handler: RequestHandler;
-  readonly #carry: DataView;
+  /** Where the beginning of a message waits for its rest; made when there is one. */
+  #carry: DataView | undefined;
   #carryLength: number;
 
   constructor(handler: RequestHandler) {
@@ -91,7 +92,7 @@ export class RequestDecoder {
     this.greeted = false;
     this.messages = 0;
     this.#handler = handler;
-    this.#carry = new DataView(new ArrayBuffer(REQUEST_BYTES));
+    this.#carry = undefined;
     this.#carryLength = 0;
   }
 
@@ -109,10 +110,11 @@ export class RequestDecoder {
         at += REQUEST_BYTES;
         continue;
       }
-      this.#carry.setUint8(this.#carryLength++, view.getUint8(at++));
+      const carry = this.#carry ??= new DataView(new ArrayBuffer(REQUEST_BYTES));
+      carry.setUint8(this.#carryLength++, view.getUint8(at++));
       if (this.#carryLength === REQUEST_BYTES) {
         this.#carryLength = 0;
-        this.#take(this.#carry, 0);
+        this.#take(carry, 0);
       }
     }
     return this.error === "";

@@ -1,215 +1,265 @@
 /**
- * A hash table from connections (client and target, address and port) to small integers. Pure;
- * allocates nothing except when it grows.
+ * Who wants the records of which connection. Pure; allocates nothing except when it grows.
  *
- * Open addressing with linear probing over one typed array: a look-up touches one or two cache
- * lines. Removal shifts the following entries back, so there are no tombstones and look-ups do not
- * slow down with age. Bounded: when full, an entry that has long not been used gives way (the
- * original tcpcopy never says that it is done with a connection).
+ * Several holders may have a route for the same connection, and all of them are served: nothing tells
+ * which of them is right, so none can take a connection away from another. A tcpcopy that was started
+ * again, or came back over another address, is served from its announcement on.
+ *
+ * What always holds: a holder's own list has all its routes and no others, so that letting a holder
+ * go costs what it holds, not a look at the whole table. The table is bounded: when it is full, the
+ * holder that has most gives one up that has long not been used (the original tcpcopy never says that
+ * it is done with a connection).
  */
 
-/** 32-bit words of a slot: client, target, ports, value, time of last use. */
-const SLOT_WORDS = 5;
+import { ConnectionMap } from "./connection_map.ts";
+
+/** 32-bit words of a route. */
+const ROUTE_WORDS = 8;
 const CLIENT = 0;
 const TARGET = 1;
 const PORTS = 2;
-const VALUE = 3;
+const HOLDER = 3;
 const USED_AT = 4;
+/** The next route for the same connection. */
+const SIBLING = 5;
+/** Neighbours in the holder's list; the oldest stands first. NEXT also links what is free. */
+const PREVIOUS = 6;
+const NEXT = 7;
 
-const INITIAL_SLOTS = 1024;
-/** How many entries are looked at for the one that gives way. */
+/** No route; routes are numbers above it. */
+export const NO_ROUTE = 0;
+
+const INITIAL_ROUTES = 1024;
+/** How many routes are looked at for the one that is given up. */
 const EVICTION_SAMPLE = 8;
 
-/** See the top of the file. Addresses are int32; a value is an integer above 0. */
+/** One who has routes. Only the table writes to it. */
+export class RouteHolder {
+  /** An int32 by which the user of the table knows it. */
+  readonly id: number;
+  /** Routes it has. */
+  routes = 0;
+  /** Ends of its list. */
+  first = NO_ROUTE;
+  last = NO_ROUTE;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+}
+
+/** See the top of the file. Addresses are int32; times are integers, only compared with each other. */
 export class RouteTable {
-  /** Entries in the table. */
+  /** Routes in the table. */
   size: number;
-  /** Entries that had to give way because the table was full. */
+  /** Routes that were given up because the table was full. */
   evicted: number;
-  readonly #maxEntries: number;
-  readonly #seed: number;
+  readonly #maxRoutes: number;
+  readonly #greediest: () => RouteHolder;
+  /** Connection to the first of its routes. */
+  readonly #connections: ConnectionMap;
   #words: Int32Array;
-  /** Number of slots less one; the number is a power of two. */
-  #mask: number;
-  /** Where the search for an entry to evict goes on. */
-  #hand: number;
+  /** First route that is free, of those below `#made`. */
+  #free: number;
+  /** Routes from here on have never been used. */
+  #made: number;
 
   /**
-   * @param maxEntries the table holds no more than this
-   * @param seed int32 that peers cannot know, so that they cannot choose keys that collide
+   * @param maxRoutes the table holds no more than this
+   * @param seed see {@link ConnectionMap}
+   * @param greediest asked when the table is full: who gives a route up; it must have one
    */
-  constructor(maxEntries: number, seed: number) {
+  constructor(maxRoutes: number, seed: number, greediest: () => RouteHolder) {
     this.size = 0;
     this.evicted = 0;
-    this.#maxEntries = maxEntries;
-    this.#seed = seed | 0;
-    this.#words = new Int32Array(INITIAL_SLOTS * SLOT_WORDS);
-    this.#mask = INITIAL_SLOTS - 1;
-    this.#hand = 0;
+    this.#maxRoutes = maxRoutes;
+    this.#greediest = greediest;
+    this.#connections = new ConnectionMap(seed);
+    this.#words = new Int32Array(INITIAL_ROUTES * ROUTE_WORDS);
+    this.#free = NO_ROUTE;
+    this.#made = NO_ROUTE + 1;
   }
 
-  /**
-   * Finds a connection's value and notes that it was used.
-   *
-   * @param nowMs integer time, only compared with other such times
-   * @returns 0 when the connection is not in the table
-   */
-  get(
+  /** The first route for a connection, or NO_ROUTE. */
+  find(
+    clientAddress: number,
+    clientPort: number,
+    targetAddress: number,
+    targetPort: number,
+  ): number {
+    return this.#connections.get(clientAddress, clientPort, targetAddress, targetPort);
+  }
+
+  /** The next route for the same connection, or NO_ROUTE. */
+  following(route: number): number {
+    return this.#words[route * ROUTE_WORDS + SIBLING];
+  }
+
+  /** The id of a route's holder. */
+  holderOf(route: number): number {
+    return this.#words[route * ROUTE_WORDS + HOLDER];
+  }
+
+  /** Notes that a route is used. Returns the id of its holder. */
+  use(route: number, nowMs: number): number {
+    const at = route * ROUTE_WORDS;
+    this.#words[at + USED_AT] = nowMs;
+    return this.#words[at + HOLDER];
+  }
+
+  /** Gives a holder a route for a connection. Returns false when it had one. */
+  add(
+    holder: RouteHolder,
     clientAddress: number,
     clientPort: number,
     targetAddress: number,
     targetPort: number,
     nowMs: number,
-  ): number {
-    const at = this.#find(clientAddress, (clientPort << 16) | targetPort, targetAddress);
-    const words = this.#words;
-    if (words[at + VALUE] !== 0) words[at + USED_AT] = nowMs;
-    return words[at + VALUE];
-  }
-
-  /** Stores a connection's value, replacing an earlier one. Returns the earlier value or 0. */
-  set(
-    clientAddress: number,
-    clientPort: number,
-    targetAddress: number,
-    targetPort: number,
-    value: number,
-    nowMs: number,
-  ): number {
-    const ports = (clientPort << 16) | targetPort;
-    let at = this.#find(clientAddress, ports, targetAddress);
-    const earlier = this.#words[at + VALUE];
-    if (earlier === 0) {
-      if (this.#makeRoom(nowMs)) at = this.#find(clientAddress, ports, targetAddress);
-      this.size++;
+  ): boolean {
+    const connections = this.#connections;
+    let first = connections.get(clientAddress, clientPort, targetAddress, targetPort);
+    if (this.#amongSiblings(first, holder.id) !== NO_ROUTE) return false;
+    if (this.size >= this.#maxRoutes) {
+      this.#evict(nowMs);
+      // It may have been one of this connection's.
+      first = connections.get(clientAddress, clientPort, targetAddress, targetPort);
     }
+    const route = this.#make();
     const words = this.#words;
+    const at = route * ROUTE_WORDS;
     words[at + CLIENT] = clientAddress;
     words[at + TARGET] = targetAddress;
-    words[at + PORTS] = ports;
-    words[at + VALUE] = value;
+    words[at + PORTS] = (clientPort << 16) | targetPort;
+    words[at + HOLDER] = holder.id;
     words[at + USED_AT] = nowMs;
-    return earlier;
-  }
-
-  /** Removes a connection. Returns the value it had, 0 when it was not there. */
-  remove(
-    clientAddress: number,
-    clientPort: number,
-    targetAddress: number,
-    targetPort: number,
-  ): number {
-    const at = this.#find(clientAddress, (clientPort << 16) | targetPort, targetAddress);
-    const value = this.#words[at + VALUE];
-    if (value !== 0) this.#removeSlot(at / SLOT_WORDS);
-    return value;
-  }
-
-  /** Removes every connection that has this value; looks at the whole table. Returns how many. */
-  removeValue(value: number): number {
-    let removed = 0;
-    for (let slot = 0; slot <= this.#mask; slot++) {
-      // Removal may move another entry into this slot.
-      while (this.#words[slot * SLOT_WORDS + VALUE] === value) {
-        this.#removeSlot(slot);
-        removed++;
-      }
-    }
-    return removed;
-  }
-
-  /** Returns the word index of the slot with this key, or of the free slot where it would go. */
-  #find(client: number, ports: number, target: number): number {
-    const words = this.#words;
-    let slot = this.#home(client, ports, target);
-    for (;;) { // ends at a free slot: at most three quarters of them are taken
-      const at = slot * SLOT_WORDS;
-      if (words[at + VALUE] === 0) return at;
-      if (
-        words[at + CLIENT] === client && words[at + PORTS] === ports &&
-        words[at + TARGET] === target
-      ) return at;
-      slot = (slot + 1) & this.#mask;
-    }
-  }
-
-  /** The slot a key belongs in: each word multiplied and mixed into a seeded state. */
-  #home(client: number, ports: number, target: number): number {
-    let hash = this.#seed;
-    hash = Math.imul(hash ^ client, 0x85ebca6b);
-    hash = Math.imul(hash ^ (hash >>> 15) ^ ports, 0xc2b2ae35);
-    hash = Math.imul(hash ^ (hash >>> 13) ^ target, 0x27d4eb2f);
-    hash ^= hash >>> 16;
-    return hash & this.#mask;
-  }
-
-  /** Grows or evicts if one more entry would be too many. Returns whether entries have moved. */
-  #makeRoom(nowMs: number): boolean {
-    if (this.size >= this.#maxEntries) {
-      this.#evict(nowMs);
-      return true;
-    }
-    const slots = this.#mask + 1;
-    if ((this.size + 1) * 4 <= slots * 3) return false;
-    this.#grow(slots * 2);
+    words[at + SIBLING] = first;
+    connections.set(clientAddress, clientPort, targetAddress, targetPort, route);
+    this.#append(holder, route);
+    holder.routes++;
+    this.size++;
     return true;
   }
 
-  #grow(slots: number): void {
-    const old = this.#words;
-    const words = new Int32Array(slots * SLOT_WORDS);
-    this.#words = words;
-    this.#mask = slots - 1;
-    for (let from = 0; from < old.length; from += SLOT_WORDS) {
-      if (old[from + VALUE] === 0) continue;
-      const to = this.#find(old[from + CLIENT], old[from + PORTS], old[from + TARGET]);
-      for (let word = 0; word < SLOT_WORDS; word++) words[to + word] = old[from + word];
-    }
+  /** Takes a holder's route for a connection away. Returns false when it had none. */
+  remove(
+    holder: RouteHolder,
+    clientAddress: number,
+    clientPort: number,
+    targetAddress: number,
+    targetPort: number,
+  ): boolean {
+    const first = this.#connections.get(clientAddress, clientPort, targetAddress, targetPort);
+    const route = this.#amongSiblings(first, holder.id);
+    if (route === NO_ROUTE) return false;
+    this.#drop(holder, route);
+    return true;
   }
 
-  /** Removes the longest unused of a few entries, beginning where the last search ended. */
-  #evict(nowMs: number): void {
+  /** Takes all routes of a holder away. */
+  removeAll(holder: RouteHolder): void {
+    while (holder.first !== NO_ROUTE) this.#drop(holder, holder.first);
+  }
+
+  /** The route of this holder among those of one connection, or NO_ROUTE. */
+  #amongSiblings(first: number, holderId: number): number {
     const words = this.#words;
-    let victim = -1;
-    let victimIdleMs = -1;
-    let seen = 0;
-    for (let looked = 0; looked <= this.#mask && seen < EVICTION_SAMPLE; looked++) {
-      this.#hand = (this.#hand + 1) & this.#mask;
-      const at = this.#hand * SLOT_WORDS;
-      if (words[at + VALUE] === 0) continue;
-      seen++;
-      const idleMs = Math.max(0, (nowMs - words[at + USED_AT]) | 0);
-      if (idleMs > victimIdleMs) {
-        victim = this.#hand;
-        victimIdleMs = idleMs;
-      }
+    let route = first;
+    while (route !== NO_ROUTE && words[route * ROUTE_WORDS + HOLDER] !== holderId) {
+      route = words[route * ROUTE_WORDS + SIBLING];
     }
-    if (victim < 0) return;
-    this.#removeSlot(victim);
-    this.evicted++;
+    return route;
+  }
+
+  /** A route to be filled in. */
+  #make(): number {
+    const route = this.#free;
+    if (route !== NO_ROUTE) {
+      this.#free = this.#words[route * ROUTE_WORDS + NEXT];
+      return route;
+    }
+    if ((this.#made + 1) * ROUTE_WORDS > this.#words.length) {
+      const words = new Int32Array(this.#words.length * 2);
+      words.set(this.#words);
+      this.#words = words;
+    }
+    return this.#made++;
+  }
+
+  #drop(holder: RouteHolder, route: number): void {
+    this.#unlinkSibling(route);
+    this.#unlink(holder, route);
+    this.#words[route * ROUTE_WORDS + NEXT] = this.#free;
+    this.#free = route;
+    holder.routes--;
+    this.size--;
+  }
+
+  #unlinkSibling(route: number): void {
+    const words = this.#words;
+    const at = route * ROUTE_WORDS;
+    const [client, target, ports] = [words[at + CLIENT], words[at + TARGET], words[at + PORTS]];
+    const [clientPort, targetPort] = [ports >>> 16, ports & 0xffff];
+    const connections = this.#connections;
+    const sibling = words[at + SIBLING];
+    let before = connections.get(client, clientPort, target, targetPort);
+    if (before !== route) {
+      while (words[before * ROUTE_WORDS + SIBLING] !== route) {
+        before = words[before * ROUTE_WORDS + SIBLING];
+      }
+      words[before * ROUTE_WORDS + SIBLING] = sibling;
+    } else if (sibling === NO_ROUTE) connections.remove(client, clientPort, target, targetPort);
+    else connections.set(client, clientPort, target, targetPort, sibling);
+  }
+
+  /** Puts a route at the end of the holder's list. */
+  #append(holder: RouteHolder, route: number): void {
+    const words = this.#words;
+    words[route * ROUTE_WORDS + PREVIOUS] = holder.last;
+    words[route * ROUTE_WORDS + NEXT] = NO_ROUTE;
+    if (holder.last === NO_ROUTE) holder.first = route;
+    else words[holder.last * ROUTE_WORDS + NEXT] = route;
+    holder.last = route;
+  }
+
+  #unlink(holder: RouteHolder, route: number): void {
+    const words = this.#words;
+    const previous = words[route * ROUTE_WORDS + PREVIOUS];
+    const next = words[route * ROUTE_WORDS + NEXT];
+    if (previous === NO_ROUTE) holder.first = next;
+    else words[previous * ROUTE_WORDS + NEXT] = next;
+    if (next === NO_ROUTE) holder.last = previous;
+    else words[next * ROUTE_WORDS + PREVIOUS] = previous;
   }
 
   /**
-   * Frees a slot and moves later entries of the same run back, so that every entry stays reachable
-   * from the slot it belongs in without crossing a free one.
+   * Gives up the longest unused of the greediest holder's first routes. The one of them that was used
+   * last goes to the end of the list, so that what is in use does not gather at its beginning.
    */
-  #removeSlot(slot: number): void {
+  #evict(nowMs: number): void {
+    const holder = this.#greediest();
     const words = this.#words;
-    const mask = this.#mask;
-    let hole = slot;
-    let next = (hole + 1) & mask;
-    while (words[next * SLOT_WORDS + VALUE] !== 0) {
-      const from = next * SLOT_WORDS;
-      const home = this.#home(words[from + CLIENT], words[from + PORTS], words[from + TARGET]);
-      // The entry may move if its home does not lie between the hole and itself.
-      if (((next - home) & mask) >= ((next - hole) & mask)) {
-        const to = hole * SLOT_WORDS;
-        for (let word = 0; word < SLOT_WORDS; word++) words[to + word] = words[from + word];
-        hole = next;
+    let victim = NO_ROUTE;
+    let victimIdleMs = -1;
+    let busiest = NO_ROUTE;
+    let busiestIdleMs = Infinity;
+    let route = holder.first;
+    for (let looked = 0; looked < EVICTION_SAMPLE && route !== NO_ROUTE; looked++) {
+      const idleMs = Math.max(0, (nowMs - words[route * ROUTE_WORDS + USED_AT]) | 0);
+      if (idleMs > victimIdleMs) {
+        victim = route;
+        victimIdleMs = idleMs;
       }
-      next = (next + 1) & mask;
+      if (idleMs < busiestIdleMs) {
+        busiest = route;
+        busiestIdleMs = idleMs;
+      }
+      route = words[route * ROUTE_WORDS + NEXT];
     }
-    words[hole * SLOT_WORDS + VALUE] = 0;
-    this.size--;
+    if (busiestIdleMs < victimIdleMs) {
+      this.#unlink(holder, busiest);
+      this.#append(holder, busiest);
+    }
+    this.#drop(holder, victim);
+    this.evicted++;
   }
 }

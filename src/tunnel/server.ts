@@ -2,24 +2,27 @@
  * Intercept's end of the tunnel: takes the announcements of tcpcopy processes and sends each the
  * records of its connections. Touches sockets, native memory and the event loop.
  *
- * What always holds: a route leads to an open connection; bytes of a peer that are not the protocol
- * end its connection and nothing else; a peer that reads slowly loses records, never the others;
- * everything that grows has a bound.
+ * Whoever reaches the port can connect and announce, so nothing that one peer does may cost another
+ * its answers. What always holds: a route leads to an open connection; bytes of a peer that are not
+ * the protocol end its connection and nothing else; a peer that reads slowly loses records, never the
+ * others; a connection announced by several is served to each of them; everything that grows has a
+ * bound.
  */
 
 import { Arena } from "../../ffi/arena.ts";
-import { closeFd, type Endpoint, peerEndpoint } from "../../ffi/socket.ts";
+import { closeFd, type Endpoint } from "../../ffi/socket.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
+import { Admission, type AdmissionRules, DEFAULT_ADMISSION_RULES } from "./admission.ts";
 import { type FrameMode, RECORD_BYTES, type RecordBytes, ResponseEncoder } from "./codec.ts";
 import { HeldRecords } from "./held_records.ts";
 import { TunnelListener } from "./listener.ts";
 import { type PeerOwner, TunnelPeer } from "./peer.ts";
-import { RouteTable } from "./route_table.ts";
+import { NO_ROUTE, type RouteHolder, RouteTable } from "./route_table.ts";
 import { SinglePeers } from "./single_peers.ts";
 import { TunnelServerStats } from "./stats.ts";
-import { prepareTunnelSocket } from "./tunnel_socket.ts";
+import { GREETING_TIMEOUT_MS } from "./tunnel_socket.ts";
 
 /** How a {@link TunnelServer} works; only the first three have to be given. */
 export interface TunnelServerOptions {
@@ -41,11 +44,11 @@ export interface TunnelServerOptions {
   single?: { isProtected: boolean };
   /** Whether connections are told apart without the target's address. Default false. */
   anyTargetAddress?: boolean;
-  /** Connections beyond this are closed at once. Default 64. */
-  maxConnections?: number;
+  /** Who is let in; what is left out is as in DEFAULT_ADMISSION_RULES. */
+  admission?: Partial<AdmissionRules>;
   /** What may wait for one slow peer. Default 1 MiB. */
   outputBytes?: number;
-  /** Connections announced at a time; beyond it the longest unused give way. Default 2^20. */
+  /** Routes at a time; beyond it the address that has most gives some up. Default 2^20. */
   maxRoutes?: number;
   /** SYN-ACKs and RSTs held for a route that is not there yet. Default 4096. */
   maxHeldRecords?: number;
@@ -53,13 +56,19 @@ export interface TunnelServerOptions {
   heldMaxAgeMs?: number;
   /** How long a peer may take to send its version message. Default 10,000. */
   greetingTimeoutMs?: number;
-  /** A peer has connected. */
+  /** A peer has connected and said hello. */
   onConnect?: (peer: Endpoint) => void;
   /** A peer is gone; the reason is a clause without a full stop. */
   onClose?: (peer: Endpoint, reason: string) => void;
+  /** A connection was turned away; the reason is a clause without a full stop. */
+  onRefuse?: (peer: Endpoint, reason: string) => void;
+  /** A peer has announced a connection that one of another address had announced. */
+  onShared?: (peer: Endpoint, earlier: Endpoint) => void;
 }
 
 const INPUT_BYTES = 65536;
+/** Routes given up until it is looked up again who has most. */
+const GREEDIEST_FOR = 64;
 const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
 
 /**
@@ -85,9 +94,12 @@ export class TunnelServer {
   readonly #memory: Arena;
   /** Offset of the first peer's output; the others follow. */
   readonly #outputs: number;
-  /** Connection to peer id. */
   readonly #routes: RouteTable;
+  /** Who gives routes up when there are too many, and for how many more. */
+  #greediest: TunnelPeer | undefined;
+  #greediestFor: number;
   readonly #held: HeldRecords;
+  readonly #admission: Admission<TunnelPeer>;
   /** By id less one. */
   readonly #peers: (TunnelPeer | undefined)[];
   readonly #peerOwner: PeerOwner;
@@ -102,7 +114,8 @@ export class TunnelServer {
 
   /** @throws RangeError for options that make no sense, SystemError when memory is short */
   constructor(options: TunnelServerOptions) {
-    const maxConnections = options.maxConnections ?? 64;
+    const rules = { ...DEFAULT_ADMISSION_RULES, ...options.admission };
+    const { maxConnections } = rules;
     const seed = (Math.random() * 0x100000000) | 0;
     this.stats = new TunnelServerStats();
     this.maxRecordsPerFrame = options.maxRecordsPerFrame;
@@ -116,7 +129,13 @@ export class TunnelServer {
     this.#memory = new Arena(INPUT_BYTES + maxConnections * this.#outputBytes);
     this.#peerOwner = this.#makePeerOwner(this.#memory.allocate(INPUT_BYTES));
     this.#outputs = this.#memory.allocate(maxConnections * this.#outputBytes, 1);
-    this.#routes = new RouteTable(options.maxRoutes ?? 1 << 20, seed);
+    this.#routes = new RouteTable(
+      options.maxRoutes ?? 1 << 20,
+      seed,
+      () => this.#greediestHolder(),
+    );
+    this.#greediest = undefined;
+    this.#greediestFor = 0;
     this.#held = new HeldRecords(
       options.maxHeldRecords ?? 4096,
       this.#recordBytes,
@@ -124,6 +143,7 @@ export class TunnelServer {
       seed,
       this.#isAnyTarget,
     );
+    this.#admission = new Admission(rules, this.stats);
     this.#peers = new Array<TunnelPeer | undefined>(maxConnections).fill(undefined);
     this.#dirty = [];
     this.#isClosed = false;
@@ -137,7 +157,12 @@ export class TunnelServer {
    */
   start(): void {
     const { address, port } = this.#options;
-    this.#listener = new TunnelListener(this.#loop, address, port, (fd) => this.#welcome(fd));
+    this.#listener = new TunnelListener(
+      this.#loop,
+      address,
+      port,
+      (fd, peer) => this.#welcome(fd, peer),
+    );
   }
 
   /**
@@ -147,13 +172,11 @@ export class TunnelServer {
    * @param peer whose it is
    */
   adopt(fd: number, peer: Endpoint): void {
-    const slot = this.#isClosed ? -1 : this.#peers.indexOf(undefined);
-    if (slot < 0) {
-      this.stats.refused++;
-      closeFd(fd);
-      return;
-    }
-    this.#addPeer(slot, fd, peer);
+    const refusal = this.#isClosed
+      ? "the tunnel was closed"
+      : this.#admission.refusalOf(peer.address, this.#loop.nowMs);
+    if (refusal === "") this.#addPeer(fd, peer);
+    else this.#refuse(fd, peer, refusal);
   }
 
   /** The port listened on. */
@@ -163,10 +186,10 @@ export class TunnelServer {
 
   /** Connected peers. */
   get connections(): number {
-    return this.stats.accepted - this.stats.closed;
+    return this.#admission.guests.size;
   }
 
-  /** Connections announced and not forgotten. */
+  /** Connections announced and not forgotten; each as often as there are peers that announced it. */
   get routes(): number {
     return this.#routes.size;
   }
@@ -199,16 +222,22 @@ export class TunnelServer {
       else only.append(packet);
       return;
     }
-    const id = this.#routes.get(
+    const routes = this.#routes;
+    const first = routes.find(
       packet.destinationAddress,
       packet.destinationPort,
       this.#isAnyTarget ? 0 : packet.sourceAddress,
       packet.sourcePort,
-      this.#loop.nowMs | 0,
     );
-    const peer = id === 0 ? undefined : this.#peers[id - 1];
-    if (peer !== undefined) peer.append(packet);
-    else this.#forwardUnrouted(packet);
+    const nowMs = this.#loop.nowMs;
+    for (let route = first; route !== NO_ROUTE;) {
+      const next = routes.following(route); // a peer that turns out to be gone takes its routes along
+      this.#peers[routes.use(route, nowMs | 0) - 1]?.append(packet);
+      route = next;
+    }
+    if (first === NO_ROUTE) this.#forwardUnrouted(packet);
+    // Whoever announces the connection a moment too late still gets to know the target's answer.
+    else if ((packet.flags & SYN_ACK) === SYN_ACK) this.#held.hold(packet, true, nowMs);
   }
 
   /** Closes every connection and stops listening. No callback is called any more. */
@@ -218,7 +247,7 @@ export class TunnelServer {
     this.#cancelTurnEnd();
     this.#listener?.close();
     this.#listener = undefined;
-    for (const peer of this.#peers) peer?.close("the tunnel was closed");
+    for (const peer of this.#peers) peer?.end("the tunnel was closed");
     // Not at once: the call may come from a callback in the midst of reading this memory.
     queueMicrotask(() => this.#memory.free());
   }
@@ -231,7 +260,7 @@ export class TunnelServer {
       return;
     }
     this.stats.held++;
-    this.#held.hold(packet, this.#loop.nowMs);
+    this.#held.hold(packet, false, this.#loop.nowMs);
   }
 
   #makePeerOwner(input: number): PeerOwner {
@@ -241,11 +270,12 @@ export class TunnelServer {
       memory: this.#memory,
       input,
       inputBytes: INPUT_BYTES,
-      greetingTimeoutMs: this.#options.greetingTimeoutMs ?? 10_000,
+      greetingTimeoutMs: this.#options.greetingTimeoutMs ?? GREETING_TIMEOUT_MS,
       onAnnounce: (peer, client, clientPort, target, targetPort) =>
         this.#announce(peer, client, clientPort, target, targetPort),
       onForget: (peer, client, clientPort, target, targetPort) =>
         this.#forget(peer, client, clientPort, target, targetPort),
+      onGreeted: (peer) => this.#options.onConnect?.(peer.endpoint),
       onDirty: (peer) => this.#dirty.push(peer),
       onClose: (peer, reason) => this.#onPeerClosed(peer, reason),
     };
@@ -262,14 +292,24 @@ export class TunnelServer {
     if (this.#single !== undefined) return;
     if (this.#isAnyTarget) target = 0;
     const nowMs = this.#loop.nowMs;
-    peer.hasRoutes = true;
-    this.#routes.set(client, clientPort, target, targetPort, peer.id, nowMs | 0);
-    const heldAt = this.#held.take(client, clientPort, target, targetPort, nowMs);
+    const routes = this.#routes;
+    const { holder } = peer;
+    const earlier = routes.find(client, clientPort, target, targetPort);
+    if (!routes.add(holder, client, clientPort, target, targetPort, nowMs | 0)) return;
+    if (earlier !== NO_ROUTE) this.#noteShared(peer, earlier);
+    const heldAt = this.#held.find(client, clientPort, target, targetPort, nowMs);
     if (heldAt < 0) return;
     if (peer.appendRecord(this.#held.view, heldAt)) this.stats.heldDelivered++;
   }
 
-  /** Only the peer a route leads to can take it back; another may have announced it since. */
+  /** Somebody else has announced what this peer has announced now: perhaps it should not be here. */
+  #noteShared(peer: TunnelPeer, earlier: number): void {
+    const other = this.#peers[this.#routes.holderOf(earlier) - 1];
+    if (other === undefined || other.address === peer.address) return;
+    this.stats.shared++;
+    this.#options.onShared?.(peer.endpoint, other.endpoint);
+  }
+
   #forget(
     peer: TunnelPeer,
     client: number,
@@ -279,25 +319,52 @@ export class TunnelServer {
   ): void {
     this.stats.forgotten++;
     if (this.#isAnyTarget) target = 0;
-    const nowMs = this.#loop.nowMs | 0;
-    if (this.#routes.get(client, clientPort, target, targetPort, nowMs) !== peer.id) return;
-    this.#routes.remove(client, clientPort, target, targetPort);
+    this.#routes.remove(peer.holder, client, clientPort, target, targetPort);
   }
 
-  #welcome(fd: number): void {
-    const endpoint = peerEndpoint(fd);
-    const isAdmitted = endpoint !== undefined && (this.#single?.admits(this.#loop.nowMs) ?? true);
-    const slot = this.#peers.indexOf(undefined);
-    if (slot < 0 || !isAdmitted) {
-      this.stats.refused++;
-      closeFd(fd);
+  /** Of the address with most routes, the connection with most of them. */
+  #greediestHolder(): RouteHolder {
+    if (this.#greediestFor-- > 0 && this.#greediest !== undefined) {
+      if (this.#greediest.holder.routes > 0) return this.#greediest.holder;
+    }
+    const perAddress = new Map<number, number>();
+    for (const { address, holder } of this.#admission.guests) {
+      perAddress.set(address, (perAddress.get(address) ?? 0) + holder.routes);
+    }
+    let greediest: TunnelPeer | undefined;
+    for (const peer of this.#admission.guests) {
+      const more = greediest === undefined
+        ? 1
+        : perAddress.get(peer.address)! - perAddress.get(greediest.address)! ||
+          peer.holder.routes - greediest.holder.routes;
+      if (more > 0) greediest = peer;
+    }
+    this.#greediest = greediest;
+    this.#greediestFor = GREEDIEST_FOR;
+    return greediest!.holder;
+  }
+
+  #welcome(fd: number, endpoint: Endpoint): void {
+    const nowMs = this.#loop.nowMs;
+    const refusal = this.#single?.admits(nowMs) === false
+      ? "another tcpcopy is connected"
+      : this.#admission.refusalOf(endpoint.address, nowMs);
+    if (refusal !== "") {
+      this.#refuse(fd, endpoint, refusal);
       return;
     }
-    prepareTunnelSocket(fd);
-    this.#addPeer(slot, fd, endpoint);
+    this.stats.accepted++;
+    this.#addPeer(fd, endpoint);
   }
 
-  #addPeer(slot: number, fd: number, endpoint: Endpoint): void {
+  #refuse(fd: number, endpoint: Endpoint, reason: string): void {
+    this.stats.refused++;
+    closeFd(fd);
+    this.#options.onRefuse?.(endpoint, reason);
+  }
+
+  #addPeer(fd: number, endpoint: Endpoint): void {
+    const slot = this.#peers.indexOf(undefined);
     const output = new ResponseEncoder(
       this.#memory.bytes,
       this.#memory.view,
@@ -309,14 +376,16 @@ export class TunnelServer {
     );
     const peer = new TunnelPeer(slot + 1, fd, endpoint, output, this.#peerOwner);
     this.#peers[slot] = peer;
+    this.#admission.add(peer);
     this.#single?.add(peer);
-    this.stats.accepted++;
-    this.#options.onConnect?.(endpoint);
+    peer.start();
   }
 
   #onPeerClosed(peer: TunnelPeer, reason: string): void {
-    if (peer.hasRoutes) this.#routes.removeValue(peer.id);
+    this.#routes.removeAll(peer.holder);
     this.#peers[peer.id - 1] = undefined;
+    this.#admission.remove(peer);
+    if (this.#greediest === peer) this.#greediest = undefined;
     this.#single?.remove(peer);
     this.stats.closed++;
     if (!this.#isClosed) this.#options.onClose?.(peer.endpoint, reason);

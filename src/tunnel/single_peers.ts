@@ -26,7 +26,7 @@ export class SinglePeers {
     if (this.#peers.length > 0 && nowMs - this.#sinceMs <= SAME_CLIENT_MS) return true;
     if (this.#peers.length > 0 && this.#isProtected) return false;
     this.#sinceMs = nowMs;
-    for (const peer of [...this.#peers]) peer.close("another tcpcopy has taken its place");
+    for (const peer of [...this.#peers]) peer.end("another tcpcopy has taken its place");
     return true;
   }
 

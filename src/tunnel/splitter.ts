@@ -1,26 +1,29 @@
 /**
  * The tunnels' end in the main thread when several workers share the work of intercept: each
- * connection of a tcpcopy becomes one socket pair to every worker. Announcements go to the worker
- * that captures for the client's port; the workers' frames leave over the one connection. Touches
- * sockets, native memory and the event loop.
+ * connection of a tcpcopy becomes, when it first asks for something, one socket pair to every worker.
+ * Announcements go to the worker that captures for the client's port; the workers' frames leave over
+ * the one connection. Touches sockets, native memory and the event loop.
  *
  * What always holds: only whole frames leave; a worker that is slow to read, or a tcpcopy that is,
  * is waited for in bounded memory, and the kernel makes the sender wait or drop.
  */
 
 import { Arena } from "../../ffi/arena.ts";
-import { Errno } from "../../ffi/errno.ts";
+import { Errno, SystemError } from "../../ffi/errno.ts";
 import { closeFd, type Endpoint, openSocketPair, receive, send } from "../../ffi/socket.ts";
-import { EPOLLIN, EPOLLOUT, type EventLoop } from "../loop/event_loop.ts";
+import { EPOLLIN, EPOLLOUT, type EventLoop, type TimerHandle } from "../loop/event_loop.ts";
 import { partitionOf } from "../wire/partition.ts";
+import { type Guest, type Usefulness, usefulnessOf } from "./admission.ts";
 import {
   FRAME_HEADER_BYTES,
   PROTOCOL_VERSION,
   RECORD_BYTES,
   RECORD_WITH_PAYLOAD_BYTES,
   REQUEST_BYTES,
+  RequestDecoder,
+  RequestType,
 } from "./codec.ts";
-import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "./form.ts";
+import type { TunnelForm } from "./form.ts";
 import { describeFailure } from "./tunnel_socket.ts";
 
 /** Requests read at a time; as much may wait for each worker. */
@@ -42,17 +45,44 @@ interface Branch {
   begunBytes: number;
 }
 
+/** What the connections of one main thread share. */
+export interface SplitOwner {
+  readonly loop: EventLoop;
+  /** How many workers there are. */
+  readonly workers: number;
+  /** How the workers' frames are made. */
+  readonly form: Pick<TunnelForm, "mode" | "recordBytes">;
+  /** How long a peer may take to send its version message. */
+  readonly greetingTimeoutMs: number;
+  /** Gives a worker its end of the pair, which it is to close. */
+  hand(worker: number, fd: number, peer: Endpoint): void;
+  /** The version message has come. */
+  onGreeted(connection: SplitConnection): void;
+  /** Called once, unless `close` was; the reason is a clause without a full stop. */
+  onEnd(connection: SplitConnection, reason: string, isProtocolError: boolean): void;
+}
+
 /** See the top of the file. */
-export class SplitConnection {
+export class SplitConnection implements Guest {
   readonly endpoint: Endpoint;
+  /** When it connected, or said something last. */
+  heardAtMs: number;
   readonly #fd: number;
+  readonly #owner: SplitOwner;
+  readonly #connectedAtMs: number;
   readonly #loop: EventLoop;
-  readonly #onEnd: (reason: string) => void;
   readonly #recordBytes: number;
   /** In front of the records of a frame; none where each record stands alone. */
   readonly #headerBytes: number;
   readonly #memory: Arena;
+  /** None until something follows the version message: who only says hello costs the workers nothing. */
   readonly #branches: Branch[] = [];
+  #greetingTimer: TimerHandle | undefined;
+  /** Whether it has said hello. */
+  #hasGreeted = false;
+  /** Whether it has announced something, and whether a worker has sent it something. */
+  #hasAnnounced = false;
+  #hasServed = false;
   /** Where requests are read to; behind them stand those of which only the beginning has come. */
   readonly #input: number;
   #inputBytes = 0;
@@ -67,34 +97,45 @@ export class SplitConnection {
 
   /**
    * @param fd a connected, non-blocking socket, which is this object's from now on
-   * @param workers how many there are
-   * @param hand gives a worker its end of the pair, which it is to close
-   * @param onEnd called once, unless `close` was; the reason is a clause without a full stop
-   * @param form how the workers' frames are made
-   * @throws SystemError when memory or descriptors are short; then nothing is left open but `fd`
+   * @throws SystemError when memory is short; then nothing is left open but `fd`
    */
-  constructor(
-    loop: EventLoop,
-    fd: number,
-    endpoint: Endpoint,
-    workers: number,
-    hand: (worker: number, fd: number) => void,
-    onEnd: (reason: string) => void,
-    form: Pick<TunnelForm, "mode" | "recordBytes"> = DEFAULT_TUNNEL_FORM,
-  ) {
+  constructor(owner: SplitOwner, fd: number, endpoint: Endpoint) {
+    const { loop, workers, form, greetingTimeoutMs } = owner;
     this.endpoint = endpoint;
     this.#fd = fd;
+    this.#owner = owner;
     this.#loop = loop;
-    this.#onEnd = onEnd;
+    this.#connectedAtMs = loop.nowMs;
+    this.heardAtMs = loop.nowMs;
     this.#recordBytes = form.recordBytes;
     this.#headerBytes = form.mode === "bare" ? 0 : FRAME_HEADER_BYTES;
     const perBranch = REQUEST_ROOM_BYTES + MAX_FRAME_BYTES;
     this.#memory = new Arena(REQUEST_ROOM_BYTES + FRAME_ROOM_BYTES + workers * perBranch + 64);
     this.#input = this.#memory.allocate(REQUEST_ROOM_BYTES, 1);
     this.#frames = this.#memory.allocate(FRAME_ROOM_BYTES, 1);
-    this.#openBranches(workers, hand);
     loop.add(fd, EPOLLIN, (events) => this.#onTunnel(events));
     this.#cancelTurnEnd = loop.onTurnEnd(() => this.#flushFrames());
+    this.#greetingTimer = loop.after(greetingTimeoutMs, () => {
+      this.end(`no version message came within ${greetingTimeoutMs} ms`);
+    });
+  }
+
+  get address(): number {
+    return this.endpoint.address;
+  }
+
+  /** Whether it has said hello. */
+  get hasGreeted(): boolean {
+    return this.#hasGreeted;
+  }
+
+  usefulness(nowMs: number): Usefulness {
+    return usefulnessOf(
+      this.hasGreeted,
+      this.#hasAnnounced,
+      this.#hasServed,
+      nowMs - this.#connectedAtMs,
+    );
   }
 
   /** Ends the connection and its branches. */
@@ -102,6 +143,7 @@ export class SplitConnection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#cancelTurnEnd();
+    this.#endGreeting();
     for (const fd of [this.#fd, ...this.#branches.map((branch) => branch.fd)]) {
       this.#loop.remove(fd);
       closeFd(fd);
@@ -110,14 +152,42 @@ export class SplitConnection {
     queueMicrotask(() => this.#memory.free());
   }
 
-  #openBranches(workers: number, hand: (worker: number, fd: number) => void): void {
+  /** Ends the connection, and tells the owner. */
+  end(reason: string, isProtocolError = false): void {
+    if (this.#isClosed) return;
+    this.close();
+    this.#owner.onEnd(this, reason, isProtocolError);
+  }
+
+  #endGreeting(): void {
+    if (this.#greetingTimer !== undefined) this.#loop.clear(this.#greetingTimer);
+    this.#greetingTimer = undefined;
+  }
+
+  /** Reads the version message. Returns whether the connection goes on. */
+  #greet(): boolean {
+    const decoder = new RequestDecoder({ onAnnounce: () => {}, onForget: () => {} });
+    if (!decoder.feed(this.#memory.view, this.#input, REQUEST_BYTES)) {
+      this.end(decoder.error, true);
+      return false;
+    }
+    this.#hasGreeted = true;
+    this.#endGreeting();
+    this.#owner.onGreeted(this);
+    return true;
+  }
+
+  /** Returns whether the connection goes on: descriptors may be short. */
+  #openBranches(): boolean {
+    const { workers } = this.#owner;
     const pairs: [number, number][] = [];
     try {
       for (let i = 0; i < workers; i++) pairs.push(openSocketPair("connection between threads"));
     } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
       for (const fd of pairs.flat()) closeFd(fd);
-      this.#memory.free();
-      throw error;
+      this.end(error.message);
+      return false;
     }
     pairs.forEach(([ours, theirs], worker) => {
       const branch: Branch = {
@@ -129,8 +199,9 @@ export class SplitConnection {
       };
       this.#branches.push(branch);
       this.#loop.add(ours, EPOLLIN, (events) => this.#onBranch(branch, events));
-      hand(worker, theirs);
+      this.#owner.hand(worker, theirs, this.endpoint);
     });
+    return true;
   }
 
   // ------------------------------------------------------------------- from tcpcopy to the workers
@@ -151,10 +222,16 @@ export class SplitConnection {
     );
     if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
     if (count <= 0) {
-      this.#end(count === 0 ? "closed by the peer" : describeFailure("recv", -count));
+      this.end(count === 0 ? "closed by the peer" : describeFailure("recv", -count));
       return;
     }
     this.#inputBytes += count;
+    this.heardAtMs = this.#loop.nowMs;
+    if (!this.#hasGreeted && (this.#inputBytes < REQUEST_BYTES || !this.#greet())) return;
+    if (this.#branches.length === 0) {
+      // The version message stays, for the workers.
+      if (this.#inputBytes === REQUEST_BYTES || !this.#openBranches()) return;
+    }
     this.#sortRequests();
     for (const branch of this.#branches) this.#sendRequests(branch);
     this.#setInterest();
@@ -167,6 +244,7 @@ export class SplitConnection {
     let at = this.#input;
     for (; at + REQUEST_BYTES <= end; at += REQUEST_BYTES) {
       const type = view.getUint16(at + 6);
+      if (type === RequestType.Announce) this.#hasAnnounced = true;
       const only = type === PROTOCOL_VERSION
         ? -1
         : partitionOf(view.getUint16(at + 4), this.#branches.length);
@@ -186,7 +264,7 @@ export class SplitConnection {
     const { bytes } = this.#memory;
     const sent = send(branch.fd, this.#memory.addressAt(branch.requests), branch.requestBytes);
     if (sent < 0 && sent !== -Errno.EAGAIN && sent !== -Errno.EINTR) {
-      this.#end(describeFailure("send", -sent));
+      this.end(describeFailure("send", -sent));
       return;
     }
     if (sent > 0) {
@@ -218,9 +296,11 @@ export class SplitConnection {
     if (count === -Errno.EAGAIN || count === -Errno.EINTR) return;
     if (count <= 0) {
       // The worker has refused what came, or has ended.
-      this.#end(count === 0 ? "what it sent is not the protocol" : describeFailure("recv", -count));
+      if (count === 0) this.end("what it sent is not the protocol", true);
+      else this.end(describeFailure("recv", -count));
       return;
     }
+    this.#hasServed = true;
     const end = at + branch.begunBytes + count;
     while (at + this.#headerBytes < end) {
       const records = this.#headerBytes === 0 ? 1 : view.getUint16(at);
@@ -238,7 +318,7 @@ export class SplitConnection {
     const { bytes } = this.#memory;
     const sent = send(this.#fd, this.#memory.addressAt(this.#frames), this.#frameBytes);
     if (sent < 0 && sent !== -Errno.EAGAIN && sent !== -Errno.EINTR) {
-      this.#end(describeFailure("send", -sent));
+      this.end(describeFailure("send", -sent));
       return;
     }
     if (sent > 0) {
@@ -267,11 +347,5 @@ export class SplitConnection {
         (this.#framesWait ? 0 : EPOLLIN) | (requestBytes > 0 ? EPOLLOUT : 0),
       );
     }
-  }
-
-  #end(reason: string): void {
-    if (this.#isClosed) return;
-    this.close();
-    this.#onEnd(reason);
   }
 }

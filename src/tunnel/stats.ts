@@ -28,14 +28,18 @@ export class TunnelClientStats {
 export class TunnelServerStats {
   /** Connections accepted. */
   accepted = 0;
-  /** Connections turned away because there were too many. */
+  /** Connections turned away. */
   refused = 0;
+  /** Connections ended because a newer one needed their room. */
+  evicted = 0;
   /** Connections ended, for whatever reason. */
   closed = 0;
   /** Of these, those whose peer did not speak the protocol. */
   protocolErrors = 0;
   announced = 0;
   forgotten = 0;
+  /** Announcements of connections that another address had announced, too. */
+  shared = 0;
   /** Packets given to `forward`. */
   packets = 0;
   /** Records put into an output buffer. */
@@ -46,7 +50,7 @@ export class TunnelServerStats {
   notIpv4 = 0;
   /** SYN-ACKs and RSTs held for a route. */
   held = 0;
-  /** Of these, those delivered when the route came. */
+  /** Held ones delivered when a route came. */
   heldDelivered = 0;
   /** Records lost because a peer reads too slowly. */
   dropped = 0;

@@ -15,6 +15,9 @@ const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
 const TCP_USER_TIMEOUT = 18;
 
+/** How long intercept waits for the version message, which is the first that tcpcopy sends. */
+export const GREETING_TIMEOUT_MS = 10_000;
+
 const IDLE_BEFORE_PROBE_S = 5;
 const PROBE_INTERVAL_S = 3;
 const PROBES = 3;

@@ -66,7 +66,9 @@ Deno.test("a TCP connection: connect, accept, both names, send, receive, end", (
   assert.equal(peerEndpoint(client), undefined);
   const started = connectIpv4(client, LOOPBACK, port);
   assert.ok(started === 0 || started === -Errno.EINPROGRESS);
-  const server = retry(() => acceptConnection(listener));
+  const peer = { address: 0, port: 0 };
+  const server = retry(() => acceptConnection(listener, peer));
+  assert.deepEqual(peer, localEndpoint(client));
   assert.ok(server > 0);
   assert.equal(socketError(client), 0);
   assert.deepEqual(peerEndpoint(client), { address: LOOPBACK, port });

@@ -227,6 +227,12 @@ refuses(
   () => [...transfer, ...nowhere, "--min-interval", "2"],
   /--min-interval.*--strategy/,
 );
+refuses(
+  "a network to allow that is none",
+  "intercept",
+  () => ["-i", "lo", "--allow", "198.18.0.1,198.18.0.0/33"],
+  /--allow "198\.18\.0\.0\/33": expected addresses or networks such as 192\.0\.2\.0\/24/,
+);
 refuses("no device", "intercept", () => [], /Missing option.*--device/);
 refuses(
   "a device that does not exist",

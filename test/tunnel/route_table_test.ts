@@ -1,108 +1,117 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { RouteTable } from "../../src/tunnel/route_table.ts";
+import { NO_ROUTE, RouteHolder, RouteTable } from "../../src/tunnel/route_table.ts";
 
 type Key = [client: number, clientPort: number, target: number, targetPort: number];
 
-/** Few different keys, so that they meet again; all corners of the number ranges. */
-const key: fc.Arbitrary<Key> = fc.tuple(
-  fc.constantFrom(0, 1, -1, 0x7fffffff, -0x80000000),
-  fc.constantFrom(0, 1, 32768, 65535, 40000, 40001),
-  fc.constantFrom(0, -1, 0x0a000001),
-  fc.constantFrom(80, 65535),
-);
+const portKey = (port: number): Key => [7, port, 8, 80];
 
-Deno.test("the table does what a Map does", () => {
-  const step = fc.oneof(
-    fc.record({ act: fc.constant("set" as const), key, value: fc.integer({ min: 1, max: 4 }) }),
-    fc.record({ act: fc.constant("remove" as const), key }),
-    fc.record({ act: fc.constant("get" as const), key }),
-    fc.record({ act: fc.constant("removeValue" as const), value: fc.integer({ min: 1, max: 4 }) }),
+/** Ids of the holders that have a route for a connection, sorted. */
+function holdersOf(table: RouteTable, key: Key): number[] {
+  const ids: number[] = [];
+  for (let route = table.find(...key); route !== NO_ROUTE; route = table.following(route)) {
+    ids.push(table.holderOf(route));
+  }
+  return ids.sort();
+}
+
+function makeTable(maxRoutes: number, holders: readonly RouteHolder[]): RouteTable {
+  return new RouteTable(
+    maxRoutes,
+    99,
+    () => holders.reduce((most, holder) => holder.routes > most.routes ? holder : most),
   );
-  fc.assert(fc.property(fc.array(step, { maxLength: 150 }), fc.integer(), (steps, seed) => {
-    const table = new RouteTable(10_000, seed);
-    const model = new Map<string, number>();
+}
+
+Deno.test("every holder has what it added and did not remove, whatever the others do", () => {
+  const key: fc.Arbitrary<Key> = fc.tuple(
+    fc.constantFrom(0, 1, -1, -0x80000000),
+    fc.constantFrom(0, 32768, 65535),
+    fc.constantFrom(0, -1),
+    fc.constantFrom(80, 65535),
+  );
+  const who = fc.integer({ min: 1, max: 3 });
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ act: fc.constant("add" as const), who, key }) },
+    { weight: 3, arbitrary: fc.record({ act: fc.constant("remove" as const), who, key }) },
+    { weight: 1, arbitrary: fc.record({ act: fc.constant("leave" as const), who }) },
+  );
+  fc.assert(fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+    const holders = [1, 2, 3].map((id) => new RouteHolder(id));
+    const table = makeTable(10_000, holders);
+    const model = new Map<string, Set<number>>();
+    const keys = new Map<string, Key>();
     for (const step of steps) {
-      if (step.act === "set") {
-        assert.equal(table.set(...step.key, step.value, 0), model.get(step.key.join()) ?? 0);
-        model.set(step.key.join(), step.value);
-      } else if (step.act === "remove") {
-        assert.equal(table.remove(...step.key), model.get(step.key.join()) ?? 0);
-        model.delete(step.key.join());
-      } else if (step.act === "get") {
-        assert.equal(table.get(...step.key, 0), model.get(step.key.join()) ?? 0);
+      const holder = holders[step.who - 1];
+      if (step.act === "leave") {
+        table.removeAll(holder);
+        for (const ids of model.values()) ids.delete(step.who);
+        assert.deepEqual([holder.routes, holder.first, holder.last], [0, NO_ROUTE, NO_ROUTE]);
       } else {
-        const keys = [...model].filter(([, value]) => value === step.value).map(([name]) => name);
-        assert.equal(table.removeValue(step.value), keys.length);
-        for (const name of keys) model.delete(name);
+        keys.set(step.key.join(), step.key);
+        const ids = model.get(step.key.join()) ?? new Set();
+        model.set(step.key.join(), ids);
+        const had = ids.has(step.who);
+        if (step.act === "add") {
+          assert.equal(table.add(holder, ...step.key, 0), !had);
+          ids.add(step.who);
+        } else {
+          assert.equal(table.remove(holder, ...step.key), had);
+          ids.delete(step.who);
+        }
       }
-      assert.equal(table.size, model.size);
+      const sizes = [1, 2, 3].map((id) => [...model.values()].filter((ids) => ids.has(id)).length);
+      assert.deepEqual(holders.map(({ routes }) => routes), sizes);
+      assert.equal(table.size, sizes[0] + sizes[1] + sizes[2]);
+    }
+    for (const [name, key] of keys) {
+      assert.deepEqual(holdersOf(table, key), [...model.get(name)!].sort());
     }
   }));
 });
 
-Deno.test("the table does what a Map does when it is nearly full", () => {
-  const table = new RouteTable(1 << 20, 99);
-  const model = new Map<number, number>();
-  let state = 1;
-  const random = (below: number) => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
-    return (state >>> 8) % below;
-  };
-  // 767 of 1024 slots is the most before the table grows.
-  for (let i = 0; i < 60_000; i++) {
-    const port = random(1100);
-    if (model.size < 765 && random(100) < 75) {
-      assert.equal(table.set(7, port, 8, 80, port + 1, 0), model.get(port) ?? 0);
-      model.set(port, port + 1);
-    } else {
-      assert.equal(table.remove(7, port, 8, 80), model.get(port) ?? 0);
-      model.delete(port);
-    }
+Deno.test("the table grows, and what is free is used again", () => {
+  const holder = new RouteHolder(1);
+  const table = makeTable(1 << 20, [holder]);
+  for (let round = 0; round < 3; round++) {
+    for (let port = 0; port < 5000; port++) assert.ok(table.add(holder, ...portKey(port), 0));
+    for (let port = 0; port < 5000; port++) assert.deepEqual(holdersOf(table, portKey(port)), [1]);
+    table.removeAll(holder);
+    assert.equal(table.size, 0);
+    assert.equal(table.find(...portKey(77)), NO_ROUTE);
   }
-  for (let port = 0; port < 1100; port++) {
-    assert.equal(table.get(7, port, 8, 80, 0), model.get(port) ?? 0);
-  }
-  assert.equal(table.size, model.size);
 });
 
-Deno.test("many entries come and go, and every one stays reachable", () => {
-  const table = new RouteTable(1 << 20, 12345);
-  const keyOf = (i: number): Key => [0x0a000000 | (i % 7), i & 0xffff, 0x0b000000, 80 + (i >> 16)];
-  const count = 50_000;
-  for (let i = 0; i < count; i++) table.set(...keyOf(i), 1 + (i % 3), 0);
-  assert.equal(table.size, count);
-  for (let i = 0; i < count; i += 2) table.remove(...keyOf(i));
-  for (let i = 0; i < count; i++) {
-    assert.equal(table.get(...keyOf(i), 0), i % 2 === 0 ? 0 : 1 + (i % 3));
-  }
-  const ones = table.removeValue(1);
-  for (let i = 1; i < count; i += 2) {
-    assert.equal(table.get(...keyOf(i), 0), i % 3 === 0 ? 0 : 1 + (i % 3));
-  }
-  assert.equal(table.size + ones, count / 2);
-  assert.equal(table.evicted, 0);
+Deno.test("a full table lets go of what has long not been used, and keeps what is new", () => {
+  const holder = new RouteHolder(1);
+  const table = makeTable(1000, [holder]);
+  for (let i = 0; i < 1000; i++) table.add(holder, ...portKey(i), i < 500 ? 0 : 1000);
+  for (let i = 1000; i < 1200; i++) table.add(holder, ...portKey(i), 2000);
+  assert.deepEqual([table.size, table.evicted], [1000, 200]);
+  const isThere = (port: number) => table.find(...portKey(port)) !== NO_ROUTE;
+  const lost = Array.from({ length: 1200 }, (_, port) => port).filter((port) => !isThere(port));
+  assert.equal(lost.length, 200);
+  assert.ok(lost.every((port) => port < 500), `${lost.filter((port) => port >= 500)} are lost`);
 });
 
-Deno.test("a full table lets go of what has long not been used", () => {
-  const table = new RouteTable(1000, 1);
-  for (let i = 0; i < 1000; i++) table.set(1, i, 2, 80, 1, i < 500 ? 0 : 1000);
-  for (let i = 1000; i < 1200; i++) table.set(1, i, 2, 80, 1, 2000);
-  assert.equal(table.size, 1000);
-  assert.equal(table.evicted, 200);
-  let oldLost = 0;
-  for (let i = 0; i < 500; i++) if (table.get(1, i, 2, 80, 0) === 0) oldLost++;
-  for (let i = 1000; i < 1200; i++) assert.equal(table.get(1, i, 2, 80, 0), 1, "a new one is lost");
-  assert.ok(oldLost > 180, `only ${oldLost} of the 200 lost ones were old`);
-});
-
-Deno.test("use protects an entry, also when the clock has passed 2^31", () => {
-  const table = new RouteTable(100, 7);
+Deno.test("use protects a route, also when the clock has passed 2^31", () => {
+  const holder = new RouteHolder(1);
+  const table = makeTable(100, [holder]);
   const late = (ms: number) => (0x7ffffff0 + ms) | 0;
-  for (let i = 0; i < 100; i++) table.set(1, i, 2, 80, 1, late(0));
+  for (let i = 0; i < 100; i++) table.add(holder, ...portKey(i), late(0));
   for (let i = 100; i < 1000; i++) {
-    table.get(1, 0, 2, 80, late(i));
-    table.set(1, i, 2, 80, 1, late(i));
+    table.use(table.find(...portKey(0)), late(i));
+    table.add(holder, ...portKey(i), late(i));
   }
-  assert.equal(table.get(1, 0, 2, 80, 0), 1);
+  assert.notEqual(table.find(...portKey(0)), NO_ROUTE);
+});
+
+Deno.test("who fills the table makes room for the others from its own", () => {
+  const [greedy, modest] = [new RouteHolder(1), new RouteHolder(2)];
+  const table = makeTable(1000, [greedy, modest]);
+  for (let i = 0; i < 300; i++) table.add(modest, ...portKey(i), 0);
+  for (let i = 1000; i < 5000; i++) table.add(greedy, ...portKey(i), 1);
+  for (let i = 300; i < 400; i++) table.add(modest, ...portKey(i), 2);
+  assert.deepEqual([modest.routes, greedy.routes], [400, 600]);
+  for (let i = 0; i < 400; i++) assert.deepEqual(holdersOf(table, portKey(i)), [2]);
 });

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { peerEndpoint } from "../../ffi/socket.ts";
 import { EventLoop } from "../../src/loop/event_loop.ts";
 import { TunnelClient } from "../../src/tunnel/client.ts";
 import { encodeVersion, REQUEST_BYTES } from "../../src/tunnel/codec.ts";
+import { DEFAULT_TUNNEL_FORM } from "../../src/tunnel/form.ts";
 import { TunnelListener } from "../../src/tunnel/listener.ts";
 import { TunnelServer } from "../../src/tunnel/server.ts";
 import { SplitConnection } from "../../src/tunnel/splitter.ts";
@@ -19,23 +19,31 @@ const GIVE_UP_MS = 10_000;
 class Bench {
   readonly loop = new EventLoop();
   readonly ends: string[] = [];
+  greeted = 0;
   readonly servers: TunnelServer[];
   readonly #listener: TunnelListener;
   readonly #splits: SplitConnection[] = [];
 
-  constructor(outputBytes?: number) {
+  constructor(outputBytes?: number, greetingTimeoutMs = GIVE_UP_MS) {
     const { loop } = this;
     this.servers = Array.from(
       { length: WORKERS },
       () => new TunnelServer({ loop, address: LOOPBACK, port: 0, outputBytes }),
     );
-    this.#listener = new TunnelListener(loop, LOOPBACK, 0, (fd) => {
-      const peer = peerEndpoint(fd)!;
+    this.#listener = new TunnelListener(loop, LOOPBACK, 0, (fd, peer) => {
       this.#splits.push(
         new SplitConnection(
-          ...[loop, fd, peer, WORKERS] as const,
-          (worker, branch) => this.servers[worker].adopt(branch, peer),
-          (reason) => this.ends.push(reason),
+          {
+            loop,
+            workers: WORKERS,
+            form: DEFAULT_TUNNEL_FORM,
+            greetingTimeoutMs,
+            hand: (worker, branch) => this.servers[worker].adopt(branch, peer),
+            onGreeted: () => this.greeted++,
+            onEnd: (_, reason) => this.ends.push(reason),
+          },
+          fd,
+          peer,
         ),
       );
     });
@@ -179,10 +187,39 @@ Deno.test("a peer that does not speak the protocol is sent away, the others stay
     const version = new Uint8Array(REQUEST_BYTES);
     encodeVersion(new DataView(version.buffer), 0);
     await good.write(version);
+    await good.write(new Uint8Array(1)); // the beginning of a request
     using bad = await Deno.connect({ hostname: "127.0.0.1", port: bench.port });
     await bad.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
     assert.equal(await bad.read(new Uint8Array(1)).catch(() => null), null);
-    assert.deepEqual(bench.ends, ["what it sent is not the protocol"]);
+    assert.match(
+      bench.ends.join(),
+      /^expected the version message first, got type \d+ for [\d.:]+$/,
+    );
     await bench.until("one is left", () => bench.servers.every((s) => s.connections === 1));
+    // One that says hello and then something else is found out by a worker.
+    using worse = await Deno.connect({ hostname: "127.0.0.1", port: bench.port });
+    await worse.write(version);
+    await worse.write(new Uint8Array(REQUEST_BYTES).fill(9));
+    assert.equal(await worse.read(new Uint8Array(1)).catch(() => null), null);
+    assert.equal(bench.ends[1], "what it sent is not the protocol");
+    await bench.until("one is left again", () => bench.servers.every((s) => s.connections === 1));
+    assert.equal(bench.greeted, 2);
+  });
+});
+
+Deno.test("the workers never hear of a peer that says nothing, or only hello", async () => {
+  const bench = new Bench(undefined, 30);
+  await onBench(bench, async () => {
+    using silent = await Deno.connect({ hostname: "127.0.0.1", port: bench.port });
+    await silent.write(new Uint8Array(REQUEST_BYTES - 1));
+    assert.equal(await silent.read(new Uint8Array(1)).catch(() => null), null);
+    assert.deepEqual(bench.ends, ["no version message came within 30 ms"]);
+    assert.equal(bench.greeted, 0);
+    using idle = await Deno.connect({ hostname: "127.0.0.1", port: bench.port });
+    const version = new Uint8Array(REQUEST_BYTES);
+    encodeVersion(new DataView(version.buffer), 0);
+    await idle.write(version);
+    await bench.until("hello", () => bench.greeted === 1);
+    assert.ok(bench.servers.every((server) => server.connections + server.stats.closed === 0));
   });
 });

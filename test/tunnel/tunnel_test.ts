@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { Arena } from "../../ffi/arena.ts";
+import { closeFd, openSocketPair, send } from "../../ffi/socket.ts";
 import { EventLoop } from "../../src/loop/event_loop.ts";
 import { TunnelClient, type TunnelClientOptions } from "../../src/tunnel/client.ts";
 import {
@@ -212,10 +214,9 @@ Deno.test("the routes of a peer that is gone are gone, those of the others stay"
     await until(bench.loop, "both up", () => a.client.upCount + b.client.upCount === 2);
     for (let port = 1; port <= 50; port++) a.client.announce(CLIENT, port, TARGET, TARGET_PORT);
     await until(bench.loop, "announced by a", () => server.routes === 50);
-    // The last announcement counts.
     for (let port = 41; port <= 60; port++) b.client.announce(CLIENT, port, TARGET, TARGET_PORT);
-    await until(bench.loop, "announced by b", () => server.routes === 60);
-    // Only its owner takes a route back.
+    await until(bench.loop, "announced by b", () => server.routes === 70);
+    // It takes back its own route only.
     a.client.forget(CLIENT, 45, TARGET, TARGET_PORT);
     a.client.close();
     await until(bench.loop, "closed", () => server.connections === 1);
@@ -293,15 +294,147 @@ Deno.test("peers that do not speak the protocol are sent away, the others stay",
   assert.match(bench.closed[2], /got type 99/);
 });
 
-Deno.test("too many peers: the surplus is turned away", async () => {
+/** Announces a connection and has a record sent for it: from then on the client is of use. */
+async function makeUseful(bench: Bench, server: TunnelServer, client: TunnelClient, port: number) {
+  const before = server.stats.records;
+  client.announce(CLIENT, port, TARGET, TARGET_PORT);
+  await until(bench.loop, "announced", () => {
+    server.forward(targetPacket({ clientPort: port }));
+    return server.stats.records > before;
+  });
+}
+
+Deno.test("strangers that only say hello make room for each other, not a tcpcopy for them", async () => {
   const bench = new Bench();
-  const server = bench.server({ maxConnections: 2 });
-  const { client } = bench.client(server.port);
+  const server = bench.server({ admission: { maxConnections: 4 } });
+  const tcpcopy = bench.client(server.port, { connections: 1 });
   await bench.run(async () => {
-    await until(bench.loop, "up", () => client.upCount === 2);
+    await until(bench.loop, "up", () => tcpcopy.client.upCount === 1);
+    await makeUseful(bench, server, tcpcopy.client, 5);
+    const strangers: Deno.TcpConn[] = [];
+    for (let i = 0; i < 10; i++) {
+      strangers.push(await Deno.connect({ hostname: "127.0.0.1", port: server.port }));
+      await strangers[i].write(hello());
+    }
+    await until(bench.loop, "ten hellos", () => server.stats.accepted === 11);
+    assert.deepEqual([server.stats.evicted, server.connections], [7, 4]);
+    // Another tcpcopy still gets in.
+    const second = bench.client(server.port, { connections: 1 });
+    await until(bench.loop, "second up", () => second.client.upCount === 1);
+    await makeUseful(bench, server, second.client, 6);
+    assert.deepEqual([tcpcopy.client.stats.lost, second.client.stats.lost], [0, 0]);
+    for (const stranger of strangers) stranger.close();
+  });
+});
+
+Deno.test("when all are of use, the surplus is turned away", async () => {
+  const bench = new Bench();
+  const refused: string[] = [];
+  const server = bench.server({
+    admission: { maxConnections: 2 },
+    onRefuse: (_, reason) => refused.push(reason),
+  });
+  const clients = [5, 6].map((port) => ({
+    port,
+    ...bench.client(server.port, { connections: 1 }),
+  }));
+  await bench.run(async () => {
+    for (const { client, port } of clients) {
+      await until(bench.loop, "up", () => client.upCount === 1);
+      await makeUseful(bench, server, client, port);
+    }
     assert.equal(await sendRaw(server.port), 0);
     assert.deepEqual([server.stats.refused, server.connections], [1, 2]);
+    assert.deepEqual(refused, ["there are too many, and all are in use"]);
   });
+});
+
+Deno.test("only those of the allowed networks are let in", async () => {
+  const bench = new Bench();
+  const refused: string[] = [];
+  const server = bench.server({
+    admission: { allow: Int32Array.of(0x7f000002, -1) },
+    onRefuse: ({ address }, reason) => refused.push(`${formatIpv4(address)}: ${reason}`),
+  });
+  const open = bench.server({
+    admission: { allow: Int32Array.of(0x0a000000, 0xff000000 | 0, 0x7f000000, -256) },
+  });
+  const { client } = bench.client(open.port, { connections: 1 });
+  await bench.run(async () => {
+    assert.equal(await sendRaw(server.port), 0);
+    assert.deepEqual(refused, ["127.0.0.1: its address is not among those of --allow"]);
+    assert.deepEqual([server.stats.refused, server.stats.accepted], [1, 0]);
+    await until(bench.loop, "up", () => client.upCount === 1 && open.connections === 1);
+  });
+});
+
+Deno.test("a connection announced by several is served to each, and nobody takes it away", async () => {
+  const bench = new Bench();
+  const server = bench.server();
+  const tcpcopy = bench.client(server.port, { connections: 1 });
+  const stranger = bench.client(server.port, { connections: 1 });
+  await bench.run(async () => {
+    await until(
+      bench.loop,
+      "both up",
+      () => tcpcopy.client.upCount + stranger.client.upCount === 2,
+    );
+    // Before, and afterwards again and again.
+    stranger.client.announce(CLIENT, 7, TARGET, TARGET_PORT);
+    await until(bench.loop, "by the stranger", () => server.routes === 1);
+    // Its answer is faster than the announcement.
+    server.forward(targetPacket({ clientPort: 7, flags: TcpFlag.Syn | TcpFlag.Ack, sequence: 1 }));
+    tcpcopy.client.announce(CLIENT, 7, TARGET, TARGET_PORT);
+    await until(bench.loop, "by tcpcopy", () => server.routes === 2);
+    for (let i = 0; i < 10; i++) stranger.client.announce(CLIENT, 7, TARGET, TARGET_PORT);
+    await until(bench.loop, "again", () => server.stats.announced === 12);
+    server.forward(targetPacket({ clientPort: 7, sequence: 2 }));
+    stranger.client.forget(CLIENT, 7, TARGET, TARGET_PORT);
+    await until(bench.loop, "forgotten", () => server.routes === 1);
+    server.forward(targetPacket({ clientPort: 7, sequence: 3 }));
+    await until(bench.loop, "received", () => tcpcopy.received.length === 3);
+    assert.deepEqual(tcpcopy.received.map(({ sequence }) => sequence), [1, 2, 3]);
+    assert.deepEqual(stranger.received.map(({ sequence }) => sequence), [1, 2]);
+  });
+});
+
+Deno.test("when there are too many routes, the address that has most gives some up", async () => {
+  const bench = new Bench();
+  const server = bench.server({ maxRoutes: 1000 });
+  const memory = new Arena(REQUEST_BYTES * 1001);
+  const ends: number[] = [];
+  /** Somebody at an address announces connections of its own; returns from which port on. */
+  const announce = (address: number, count: number): number => {
+    const firstPort = 10_000 * (ends.length + 1);
+    const [ours, theirs] = openSocketPair("peer of a test");
+    ends.push(ours);
+    server.adopt(theirs, { address, port: 1 });
+    encodeVersion(memory.view, 0);
+    for (let i = 0; i < count; i++) {
+      const at = REQUEST_BYTES * (i + 1);
+      const port = firstPort + i;
+      encodeRequest(memory.view, at, RequestType.Announce, CLIENT, port, TARGET, TARGET_PORT);
+    }
+    const bytes = REQUEST_BYTES * (count + 1);
+    assert.equal(send(ours, memory.address, bytes), bytes);
+    return firstPort;
+  };
+  await bench.run(async () => {
+    // Each of the strangers has less than tcpcopy, both together have more.
+    const [tcpcopyAddress, strangers] = [1, 2];
+    const port = announce(tcpcopyAddress, 400);
+    announce(strangers, 350);
+    await until(bench.loop, "750 routes", () => server.routes === 750);
+    announce(strangers, 350);
+    await until(bench.loop, "all announced", () => server.stats.announced === 1100);
+    assert.deepEqual([server.routes, server.routesEvicted], [1000, 100]);
+    const before = server.stats.records;
+    for (let i = 0; i < 400; i++) server.forward(targetPacket({ clientPort: port + i }));
+    assert.equal(server.stats.records - before, 400, "tcpcopy has lost a route");
+    for (const fd of ends) closeFd(fd);
+    await until(bench.loop, "all gone", () => server.routes === 0);
+  });
+  memory.free();
 });
 
 Deno.test("a peer that does not read loses records, another gets all of its own", async () => {
