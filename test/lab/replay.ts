@@ -27,6 +27,7 @@ import {
 import { type RecordingForm, writeForm } from "./recording_forms.ts";
 import { type LedgerText, readLedger } from "./ledger_text.ts";
 import { framesAt, parseReport, type ServerReport, type ServerStatus } from "./report.ts";
+import type { StrangerMode, StrangerReport } from "./strangers.ts";
 import { onlineTwist, plainTwist, type Twist } from "./twists.ts";
 import type { Workload } from "./workloads.ts";
 
@@ -60,10 +61,20 @@ export interface ReplayPlan {
   attack?: Attack;
   /** How the target's answers differ from the online server's. */
   twist?: Twist;
+  /** Strangers at intercept's port, from before tcpcopy connects to the end: `strangers.ts`. */
+  strangers?: readonly StrangersPlan[];
   /** The drain ends when nothing has changed on the target for so long… */
   quietMs?: number;
   /** …or, at the latest, after so long. */
   drainMs?: number;
+}
+
+/** A host of strangers. */
+export interface StrangersPlan {
+  host: HostName;
+  mode: StrangerMode;
+  /** Further arguments of `strangers.ts`. */
+  args: readonly string[];
 }
 
 /** How it came out. */
@@ -80,6 +91,8 @@ export interface ReplayResult {
   pace: ReplayPace;
   /** What tcpcopy says became of the sessions. */
   ledger?: LedgerText;
+  /** What each host of strangers did. */
+  strangers: StrangerReport[];
   /** CPU seconds of the programs under test. */
   cpuSeconds: { tcpcopy: number; intercept: number };
   /** Most memory that tcpcopy had resident, bytes. */
@@ -119,6 +132,8 @@ class Replay {
   #peakMemoryBytes = 0;
   #attackPackets = 0;
   readonly #summaries: ClientSummary[] = [];
+  readonly #strangers: LabProcess[] = [];
+  readonly #strangerReports: StrangerReport[] = [];
   readonly #firstDue = new Map<number, number>();
   #online: LabProcess | undefined;
   #target: LabProcess | undefined;
@@ -162,6 +177,7 @@ class Replay {
         : this.#summaries.reduce((total, s) => total + s.meanLatencyMs * s.requests, 0) / turns,
       pace: this.#pace(online, target),
       ledger: this.#tcpcopy === undefined ? undefined : readLedger(this.#tcpcopy.output),
+      strangers: this.#strangerReports,
       cpuSeconds: this.#cpuSeconds,
       peakMemoryBytes: this.#peakMemoryBytes,
       attackPackets: this.#attackPackets,
@@ -223,6 +239,7 @@ class Replay {
 
   async #runLive(isJoin: boolean): Promise<void> {
     await this.#startIntercept();
+    for (const plan of this.#plan.strangers ?? []) await this.#startStrangers(plan);
     if (!isJoin) this.#tcpcopy = await startTcpcopy(this.#lab, this.#tcpcopyOptions());
     let firstId = 0;
     const attacker = await this.#startAttack();
@@ -418,7 +435,26 @@ class Replay {
     }
   }
 
+  async #startStrangers({ host, mode, args }: StrangersPlan): Promise<void> {
+    const strangers = this.#lab.spawn(host, [...script("strangers.ts"), "--mode", mode, ...args], {
+      name: `strangers (${mode}) on ${host}`,
+    });
+    this.#strangers.push(strangers);
+    await strangers.waitFor(/^attacking$/m, START_TIMEOUT_MS);
+  }
+
+  async #stopStrangers(): Promise<void> {
+    for (const strangers of this.#strangers) {
+      await this.#end(strangers);
+      const line = strangers.output.split("\n").find((text) => text.includes('"kind":"strangers"'));
+      if (line === undefined) {
+        this.#problems.push(`${strangers.name} ended early: ${strangers.lastLines(3)}`);
+      } else this.#strangerReports.push(JSON.parse(line) as StrangerReport);
+    }
+  }
+
   async #stopPrograms(): Promise<void> {
+    await this.#stopStrangers();
     for (
       const [role, process] of [["tcpcopy", this.#tcpcopy], ["intercept", this.#intercept]] as const
     ) {

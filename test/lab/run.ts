@@ -23,6 +23,8 @@ import { type NginxLoad, runNginx } from "./nginx.ts";
 import { runLogins } from "./logins.ts";
 import { runRedis } from "./redis.ts";
 import { type ReplayResult, runReplay } from "./replay.ts";
+import { strangerCases } from "./stranger_cases.ts";
+import type { StrangerReport } from "./strangers.ts";
 import { printTwistHeading, printTwistResult, type TwistFigures } from "./twist_table.ts";
 import { combinations, twistedCases } from "./twisted_cases.ts";
 import { serviceCases } from "./service_cases.ts";
@@ -54,6 +56,7 @@ export interface CaseResult {
 const allCases: ReadonlyMap<string, Case> = new Map([
   ...cases,
   ...serviceCases,
+  ...strangerCases,
   ...twistedCases,
   ...attackedCases,
 ]);
@@ -187,6 +190,7 @@ function summarize(made: Case, result: ReplayResult, lost: number | undefined): 
     tcpcopyCpuSeconds: result.cpuSeconds.tcpcopy,
     interceptCpuSeconds: result.cpuSeconds.intercept,
     problems: [...problems, ...faults, ...comparison.mismatches, ...early],
+    ...(made.plan.strangers && { figures: strangerFigures(result) }),
     ...(made.twisted && { twisted: twistFigures(made.twisted, result) }),
     ...(made.plan.attack && { figures: attackFigures(result), ledger: result.ledger }),
   };
@@ -198,6 +202,17 @@ function attackFigures(result: ReplayResult): Record<string, number> {
     onlineConnections: result.connections.online,
     targetConnections: result.connections.target,
     peakMemoryMb: result.peakMemoryBytes / (1 << 20),
+  };
+}
+
+function strangerFigures({ strangers, logs }: ReplayResult): Record<string, number> {
+  const sum = (of: (report: StrangerReport) => number) =>
+    strangers.reduce((total, report) => total + of(report), 0);
+  return {
+    strangerConnections: sum(({ connections }) => connections),
+    strangersSentAway: sum(({ closed }) => closed),
+    strangerAnnouncements: sum(({ announcements }) => announcements),
+    interceptLogBytes: logs.intercept.length,
   };
 }
 
@@ -353,7 +368,7 @@ function split(text: string | undefined): string[] {
 async function start(): Promise<number> {
   const values = parseArguments(Deno.args, options, switches, ["case", "twist"]);
   if (values.has("list")) {
-    for (const made of [...cases.values(), ...twistedCases.values()]) {
+    for (const made of [...cases, ...strangerCases, ...twistedCases].map(([, made]) => made)) {
       console.log(`${made.name.padEnd(22)}${made.title}`);
     }
     return 0;
