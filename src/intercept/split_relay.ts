@@ -108,7 +108,9 @@ export class SplitRelay {
 
   #add(fd: number, peer: Endpoint): void {
     try {
-      this.#admission.add(new SplitConnection(this.#owner, fd, peer));
+      const connection = new SplitConnection(this.#owner, fd, peer);
+      this.#admission.add(connection);
+      connection.start();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       this.#refuse(fd, peer, error.message);

@@ -93,14 +93,16 @@ export class SplitConnection implements Guest {
   /** tcpcopy has not taken its frames: no more are read. */
   #framesWait = false;
   #isClosed = false;
-  readonly #cancelTurnEnd: () => void;
+  /** Whether the loop knows of it. */
+  #isStarted = false;
+  #cancelTurnEnd: () => void;
 
   /**
    * @param fd a connected, non-blocking socket, which is this object's from now on
    * @throws SystemError when memory is short; then nothing is left open but `fd`
    */
   constructor(owner: SplitOwner, fd: number, endpoint: Endpoint) {
-    const { loop, workers, form, greetingTimeoutMs } = owner;
+    const { loop, workers, form } = owner;
     this.endpoint = endpoint;
     this.#fd = fd;
     this.#owner = owner;
@@ -113,11 +115,26 @@ export class SplitConnection implements Guest {
     this.#memory = new Arena(REQUEST_ROOM_BYTES + FRAME_ROOM_BYTES + workers * perBranch + 64);
     this.#input = this.#memory.allocate(REQUEST_ROOM_BYTES, 1);
     this.#frames = this.#memory.allocate(FRAME_ROOM_BYTES, 1);
-    loop.add(fd, EPOLLIN, (events) => this.#onTunnel(events));
+    this.#cancelTurnEnd = () => {};
+  }
+
+  /**
+   * Begins to serve it. What it has sent by now is read at once: one that has come, announced and gone
+   * costs the workers nothing.
+   */
+  start(): void {
+    const { greetingTimeoutMs } = this.#owner;
+    this.#receive();
+    if (!this.#isClosed) this.#receive();
+    if (this.#isClosed) return;
+    const loop = this.#loop;
+    this.#isStarted = true;
+    loop.add(this.#fd, EPOLLIN, (events) => this.#onTunnel(events));
     this.#cancelTurnEnd = loop.onTurnEnd(() => this.#flushFrames());
     this.#greetingTimer = loop.after(greetingTimeoutMs, () => {
       this.end(`no version message came within ${greetingTimeoutMs} ms`);
     });
+    this.#takeRequests();
   }
 
   get address(): number {
@@ -145,7 +162,7 @@ export class SplitConnection implements Guest {
     this.#cancelTurnEnd();
     this.#endGreeting();
     for (const fd of [this.#fd, ...this.#branches.map((branch) => branch.fd)]) {
-      this.#loop.remove(fd);
+      if (this.#isStarted) this.#loop.remove(fd);
       closeFd(fd);
     }
     // Not at once: the call may come in the midst of using this memory.
@@ -214,6 +231,13 @@ export class SplitConnection implements Guest {
   #readRequests(): void {
     // The workers' room is enough for all that is read here, since nothing waits in it.
     if (this.#requestsWait) return;
+    this.#receive();
+    this.#takeRequests();
+  }
+
+  /** Reads as much as there is room for. */
+  #receive(): void {
+    if (this.#inputBytes === REQUEST_ROOM_BYTES) return;
     const at = this.#input + this.#inputBytes;
     const count = receive(
       this.#fd,
@@ -227,6 +251,11 @@ export class SplitConnection implements Guest {
     }
     this.#inputBytes += count;
     this.heardAtMs = this.#loop.nowMs;
+  }
+
+  /** Passes on what was read. */
+  #takeRequests(): void {
+    if (this.#isClosed) return;
     if (!this.#hasGreeted && (this.#inputBytes < REQUEST_BYTES || !this.#greet())) return;
     if (this.#branches.length === 0) {
       // The version message stays, for the workers.

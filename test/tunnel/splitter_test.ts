@@ -31,21 +31,21 @@ class Bench {
       () => new TunnelServer({ loop, address: LOOPBACK, port: 0, outputBytes }),
     );
     this.#listener = new TunnelListener(loop, LOOPBACK, 0, (fd, peer) => {
-      this.#splits.push(
-        new SplitConnection(
-          {
-            loop,
-            workers: WORKERS,
-            form: DEFAULT_TUNNEL_FORM,
-            greetingTimeoutMs,
-            hand: (worker, branch) => this.servers[worker].adopt(branch, peer),
-            onGreeted: () => this.greeted++,
-            onEnd: (_, reason) => this.ends.push(reason),
-          },
-          fd,
-          peer,
-        ),
+      const split = new SplitConnection(
+        {
+          loop,
+          workers: WORKERS,
+          form: DEFAULT_TUNNEL_FORM,
+          greetingTimeoutMs,
+          hand: (worker, branch) => this.servers[worker].adopt(branch, peer),
+          onGreeted: () => this.greeted++,
+          onEnd: (_, reason) => this.ends.push(reason),
+        },
+        fd,
+        peer,
       );
+      this.#splits.push(split);
+      split.start();
     });
   }
 
