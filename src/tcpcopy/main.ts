@@ -27,6 +27,7 @@ import type { Part, PartSetup } from "./part.ts";
 import { servePart, WorkerPart } from "./part_worker.ts";
 import type { InterceptAddress } from "./tunnels.ts";
 import { sampleSessions } from "./sampling.ts";
+import { refuseUnsafeClients } from "./unsafe_clients.ts";
 import { type MemoryLimits, Watch } from "./watch.ts";
 
 async function main(): Promise<number> {
@@ -36,24 +37,32 @@ async function main(): Promise<number> {
     console.log(settings.format());
     return 0;
   }
-  if (options.offline === undefined) {
-    refuseOwnService(options.transfers, Deno.networkInterfaces().map(({ address }) => address));
+  const ownAddresses = Deno.networkInterfaces().map(({ address }) => address);
+  if (options.offline === undefined) refuseOwnService(options.transfers, ownAddresses);
+  const intercepts: InterceptAddress[] = [];
+  for (const { host, port } of options.intercepts) {
+    intercepts.push({ address: await resolveIpv4(host, "-s"), port });
   }
-  return await runProcess("tcpcopy", options.process, (log) => start(settings, options, log));
+  const { transfers, allowedUnsafe, localhostAddress } = options;
+  const around = { transfers, intercepts, ownAddresses };
+  refuseUnsafeClients("-c", options.clientAddresses, around, allowedUnsafe);
+  if (localhostAddress !== 0) refuseUnsafeClients("-H", [localhostAddress], around, allowedUnsafe);
+  return await runProcess(
+    "tcpcopy",
+    options.process,
+    (log) => start(settings, options, intercepts, log),
+  );
 }
 
 async function start(
   settings: Settings<GivenTcpcopyOptions>,
   options: TcpcopyOptions,
+  intercepts: readonly InterceptAddress[],
   log: Logger,
 ): Promise<number> {
   standBack(log);
   for (const notice of options.notices) log.info(notice);
   if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
-  const intercepts: InterceptAddress[] = [];
-  for (const { host, port } of options.intercepts) {
-    intercepts.push({ address: await resolveIpv4(host, "-s"), port });
-  }
   const { transfers, workers } = options;
   /** What is in force: a reload may come before the parts are made. */
   let current = options;

@@ -36,6 +36,7 @@ import {
   type SessionStrategy,
   strategyOf,
 } from "./sampling_options.ts";
+import { parseUnsafeKinds, type UnsafeKind } from "./unsafe_clients.ts";
 import { workerOptions, workersOf } from "./worker_options.ts";
 
 /** What the user asked for. */
@@ -43,6 +44,8 @@ export interface TcpcopyOptions {
   transfers: Transfer[];
   intercepts: HostPort[];
   clientAddresses: Int32Array;
+  /** Source addresses that are taken although they are somebody's. */
+  allowedUnsafe: ReadonlySet<UnsafeKind>;
   tunnelConnections: number;
   tunnelForm: TunnelForm;
   /** Whether the start waits for no intercept. */
@@ -134,6 +137,12 @@ const sent = object("How it is sent", {
     option("-c", "--client-ip", string({ metavar: "ADDRESSES" }), {
       description:
         message`Source addresses towards the target: addresses, a.b.c.x and CIDR ranges, separated by commas. Without it the clients' own addresses are used; then the target must route its answers to ALL clients to the assistant server.`,
+    }),
+  ),
+  allowUnsafe: optional(
+    option("--allow-unsafe-clients", string({ metavar: "KINDS" }), {
+      description:
+        message`Take source addresses that are refused because they are somebody's: target, intercept, online, own-address, loopback, separated by commas.`,
     }),
   ),
   localhost: optional(
@@ -297,6 +306,9 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
     clientAddresses: given.clientIp === undefined
       ? new Int32Array(0)
       : parseClientAddresses(given.clientIp),
+    allowedUnsafe: given.allowUnsafe === undefined
+      ? new Set()
+      : parseUnsafeKinds(given.allowUnsafe),
     tunnelConnections: given.connections,
     tunnelForm: tunnelFormOf(given),
     startsWithoutIntercept: given.lonely,

@@ -72,6 +72,24 @@ refuses(
   /expected a prefix length/,
 );
 refuses(
+  "source addresses among which is the target's",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-c", "198.18.0.x"],
+  /-c: 198\.18\.0\.2 is the target's own address.*--allow-unsafe-clients target/,
+);
+refuses(
+  "a loopback address as source",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "-H", "127.0.0.1"],
+  /-H: 127\.0\.0\.1 is a loopback address/,
+);
+refuses(
+  "an unsafe kind nobody knows",
+  "tcpcopy",
+  () => [...transfer, ...nowhere, "--allow-unsafe-clients", "all"],
+  /--allow-unsafe-clients: expected some of .*"all"/,
+);
+refuses(
   "a number that is none",
   "tcpcopy",
   () => [...transfer, ...nowhere, "-n", "many"],
