@@ -100,6 +100,7 @@ function describeTroubles(figures: ReplayFigures): string[] {
   );
   add(counters.unprovenPackets, "packets of clients the online service does not know");
   add(counters.implausiblePackets, "packets with numbers the online server does not accept");
+  add(counters.foreignConnections, "connections that another tcpcopy replays, left out");
   add(counters.unbelievedResets, "captured resets that were not the client's");
   add(counters.truncatedSegments, "segments cut by the capture's snap length");
   add(counters.lostBytes, "bytes lost");

@@ -15,6 +15,7 @@ import { seqDiff, seqLess } from "../wire/sequence.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import type { TcpOptions } from "../wire/tcp_options.ts";
 import type { SessionCounters } from "./counters.ts";
+import { generationOf } from "./replay_mark.ts";
 import { NO_EVIDENCE, type ServiceEvidence } from "./service_evidence.ts";
 import { UnprovenTable } from "./unproven_table.ts";
 
@@ -39,6 +40,8 @@ export interface Opening {
   mss: number;
   sackPermitted: boolean;
   timestamps: boolean;
+  /** How many replays the SYN has behind it; see replay_mark.ts. */
+  generation: number;
   /** Whether the service's word is known; otherwise packets in order are believed. */
   isProved: boolean;
   /** Whether the connection was wanted when its SYN came. */
@@ -64,7 +67,10 @@ const LIKELY_SCALE = 7;
 /** Where the first packet behind a handshake may lie: those before it may not have been captured. */
 const FIRST_FLIGHT_BYTES = 1 << 20;
 
-/** The state of a handshake: the client's and the service's scale plus one, flags, the MSS. */
+/**
+ * The state of a handshake: the client's and the service's scale plus one, flags, the generation, the
+ * MSS.
+ */
 const SCALE_MASK = 0xf;
 const SERVICE_SCALE_SHIFT = 4;
 const ANSWERED = 1 << 8;
@@ -72,6 +78,8 @@ const SACK = 1 << 9;
 const TIMESTAMPS = 1 << 10;
 const WANTED = 1 << 11;
 const HAS_SYN = 1 << 12;
+const GENERATION_SHIFT = 13;
+const GENERATION_MASK = 0x7;
 const OF_SERVICE = ANSWERED | (SCALE_MASK << SERVICE_SCALE_SHIFT);
 const MSS_SHIFT = 16;
 
@@ -92,6 +100,7 @@ export class Admission {
     mss: 0,
     sackPermitted: false,
     timestamps: false,
+    generation: 0,
     isProved: false,
     isWanted: false,
     serviceSequence: 0,
@@ -152,7 +161,8 @@ export class Admission {
     if (!isAnswered) table.first[entry] = packet.sequence;
     table.state[entry] = (table.state[entry] & OF_SERVICE) | HAS_SYN | (options.windowScale + 1) |
       (options.sackPermitted ? SACK : 0) | (options.hasTimestamps ? TIMESTAMPS : 0) |
-      (isWanted ? WANTED : 0) | (options.mss << MSS_SHIFT);
+      (isWanted ? WANTED : 0) | (generationOf(packet) << GENERATION_SHIFT) |
+      (options.mss << MSS_SHIFT);
     return isFirst;
   }
 
@@ -306,6 +316,7 @@ export class Admission {
     opening.mss = state >>> MSS_SHIFT;
     opening.sackPermitted = (state & SACK) !== 0;
     opening.timestamps = (state & TIMESTAMPS) !== 0;
+    opening.generation = (state >> GENERATION_SHIFT) & GENERATION_MASK;
     opening.isWanted = (state & WANTED) !== 0;
     opening.syn = this.#syns.get(entry)?.packet;
   }

@@ -53,6 +53,8 @@ export interface SessionConfig extends SamplingRules {
    * while most are right (files may have been made or edited without).
    */
   checksums: "must be right" | "mostly right" | "do not matter";
+  /** Replays by other tcpcopies in a row that are replayed again, 0 to MAX_GENERATIONS. */
+  maxGenerations: number;
   /** Whether connections that begin with TLS are replayed like any other. */
   replaysTls: boolean;
   /** Connections in a row that the target may end without having answered. */
@@ -96,6 +98,7 @@ export const DEFAULT_SESSION_CONFIG: SessionConfig = {
   answerTimeoutMs: 5_000,
   maxLagMs: 30_000,
   checksums: "must be right",
+  maxGenerations: 0,
   replaysTls: false,
   maxFruitless: 3,
   firstBackoffMs: 100,

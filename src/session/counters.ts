@@ -23,6 +23,8 @@ export class SessionCounters {
   unprovenPackets = 0;
   /** Packets in a client's name with numbers its server does not accept (RFC 5961). */
   implausiblePackets = 0;
+  /** Captured connections that another tcpcopy replays, and that are left out. */
+  foreignConnections = 0;
   /** Resets in a client's name that its server cannot have believed. */
   unbelievedResets = 0;
   /** Response headers handed to the table. */

@@ -11,17 +11,27 @@ export interface HandshakeOptions {
   windowScale: number;
   sackPermitted: boolean;
   timestamps: boolean;
+  /** How many replays the SYN has behind it, itself among them; see replay_mark.ts. Default 1. */
+  generation?: number;
 }
 
 const SCALE_SHIFT = 16;
 const SCALE_MASK = 0xf;
 const SACK_BIT = 1 << 20;
 const TIMESTAMPS_BIT = 1 << 21;
+const GENERATION_SHIFT = 22;
+const GENERATION_MASK = 0x7;
 
 /** Packs the options. */
 export function packHandshake(options: HandshakeOptions): number {
   return options.mss | ((options.windowScale + 1) << SCALE_SHIFT) |
-    (options.sackPermitted ? SACK_BIT : 0) | (options.timestamps ? TIMESTAMPS_BIT : 0);
+    (options.sackPermitted ? SACK_BIT : 0) | (options.timestamps ? TIMESTAMPS_BIT : 0) |
+    ((options.generation ?? 1) << GENERATION_SHIFT);
+}
+
+/** The generation of packed options, 1 to MAX_GENERATIONS. */
+export function offeredGeneration(packed: number): number {
+  return (packed >> GENERATION_SHIFT) & GENERATION_MASK;
 }
 
 /** The maximum segment size of packed options. */

@@ -16,8 +16,15 @@ import {
   writeWindowScaleOption,
 } from "../wire/tcp_options.ts";
 import type { SessionCounters } from "./counters.ts";
-import { offeredMss, offeredScale, offersSack, offersTimestamps } from "./handshake.ts";
+import {
+  offeredGeneration,
+  offeredMss,
+  offeredScale,
+  offersSack,
+  offersTimestamps,
+} from "./handshake.ts";
 import type { RangeSet } from "./range_set.ts";
+import { markedIdentification, markedWindow } from "./replay_mark.ts";
 import { NONE, type SegmentStore } from "./segment_store.ts";
 import type { PacketSink } from "./sink.ts";
 
@@ -59,7 +66,7 @@ export class SegmentWriter {
   }
 
   /**
-   * Writes a SYN.
+   * Writes a SYN, marked as a replay's.
    *
    * @param offer packed HandshakeOptions
    */
@@ -73,7 +80,11 @@ export class SegmentWriter {
     if (offersTimestamps(offer)) end = writeTimestampsOption(view, end, this.timestamp(nowMs), 0);
     const scale = offeredScale(offer);
     if (scale >= 0) end = writeWindowScaleOption(view, end, scale);
-    this.#finish(tuple, at, sequence, 0, end - tcp, TcpFlag.Syn, 65535, 0);
+    const generation = offeredGeneration(offer);
+    const window = markedWindow(sequence, generation);
+    // The next packet counts on from here: its identification has no meaning.
+    this.#identification = markedIdentification(sequence, generation) - 1;
+    this.#finish(tuple, at, sequence, 0, end - tcp, TcpFlag.Syn, window, 0);
   }
 
   /** Writes a RST without ACK, the answer to a segment that belongs to no connection. */

@@ -22,7 +22,9 @@ import type { EndpointContext } from "./endpoint.ts";
 import { FlowTable, flowWord } from "./flow_table.ts";
 import type { HandshakeOptions } from "./handshake.ts";
 import type { ServiceEvidence } from "./service_evidence.ts";
+import { ForeignFlows } from "./foreign_flows.ts";
 import { Ledger, Outcome } from "./ledger.ts";
+import { markedSequence, MAX_GENERATIONS } from "./replay_mark.ts";
 import { Rhythm } from "./rhythm.ts";
 import { SegmentStore } from "./segment_store.ts";
 import { SegmentWriter } from "./segment_writer.ts";
@@ -72,6 +74,8 @@ export class SessionTable implements SessionHost {
   onEncrypted: (transfer: number) => void = () => {};
   /** Called for a transfer's first connection of which nothing tells that the service accepted it. */
   onUnproven: (transfer: number) => void = () => {};
+  /** Called for the first connection that another tcpcopy replays and that is left out. */
+  onForeign: (packet: Packet) => void = () => {};
   /** Set by the owner as the tunnel comes and goes. */
   wayBackWorks = true;
   /** Set by the owner while memory or CPU are short: no new session begins. */
@@ -100,6 +104,7 @@ export class SessionTable implements SessionHost {
   readonly #restingFlows = new FlowTable();
   /** Connections whose clients have proved nothing yet. */
   readonly #admission: Admission;
+  readonly #foreign: ForeignFlows;
   readonly #addresses: AddressPool;
   readonly #sample: ClientSample;
   /** Replayed connections that ended shortly before. */
@@ -153,6 +158,7 @@ export class SessionTable implements SessionHost {
       neverAccepted: () => this.#bookUnproven(Outcome.NeverAccepted),
       notJoined: () => this.#bookUnproven(Outcome.NotJoined),
     });
+    this.#foreign = new ForeignFlows(config.sessionTimeoutMs);
     this.#addresses = new AddressPool(config.clientAddresses, this.#replayFlows, config);
     this.#sample = new ClientSample(config);
     this.#closed = new ClosedQueue(
@@ -281,7 +287,8 @@ export class SessionTable implements SessionHost {
     if (session === undefined || session.contested) {
       const admission = this.#admission;
       let verdict = admission.judgeOpening(packet, address, word, transfer);
-      if (verdict === Verdict.None && value === -1 && this.#mayJoin(packet, nowMs)) {
+      const isKnown = value !== -1 || this.#foreign.has(address, word);
+      if (verdict === Verdict.None && !isKnown && this.#mayJoin(packet, nowMs)) {
         verdict = this.#restingFlows.get(address, word) >= 0
           ? Verdict.Joined
           : admission.judgeStranger(packet, address, word, nowMs);
@@ -355,7 +362,10 @@ export class SessionTable implements SessionHost {
     const first = flowWord(packet.sourcePort, transfer * copies);
     const isAccepted = verdict === Verdict.Accepted;
     const { opening } = this.#admission;
+    const isForeign = isAccepted && opening.generation > this.config.maxGenerations;
     this.#restingFlows.delete(address, first);
+    if (isForeign) this.#leaveOut(packet, first, nowMs);
+    else this.#foreign.delete(address, first);
     if (isAccepted && !opening.isProved && !this.#hadUnproven.has(transfer)) {
       this.#hadUnproven.add(transfer);
       this.onUnproven(transfer);
@@ -368,7 +378,7 @@ export class SessionTable implements SessionHost {
         this.touch(before);
       }
       this.#capturedFlows.delete(address, word);
-      if (isAccepted && !opening.isWanted) continue;
+      if (isForeign || (isAccepted && !opening.isWanted)) continue;
       if (this.#isShort()) {
         if (isAccepted) this.#shed(address, word, nowMs);
         continue;
@@ -381,6 +391,12 @@ export class SessionTable implements SessionHost {
       if (!session.ended) this.touch(session);
     }
     this.#closed.expire(nowMs);
+  }
+
+  /** Remembers a connection that another tcpcopy replays, so that it is not joined either. */
+  #leaveOut(packet: Packet, word: number, nowMs: number): void {
+    this.#foreign.add(packet.sourceAddress, word, nowMs);
+    if (this.counters.foreignConnections++ === 0) this.onForeign(packet);
   }
 
   /** The SYN that had payload. */
@@ -444,13 +460,15 @@ export class SessionTable implements SessionHost {
   }
 
   /** The client's own options. */
-  #offerOf({ mss, clientScale, sackPermitted, timestamps }: Opening): HandshakeOptions {
+  #offerOf(opening: Opening): HandshakeOptions {
+    const { mss, clientScale, sackPermitted, timestamps, generation } = opening;
     const offer = this.#offer;
     const maxMss = Math.min(this.config.mssBytes, this.config.mtuBytes - HEADERS_BYTES);
     offer.mss = mss > 0 && mss < maxMss ? mss : maxMss;
     offer.windowScale = clientScale < 0 ? -1 : Math.max(clientScale, MIN_WINDOW_SCALE);
     offer.sackPermitted = sackPermitted;
     offer.timestamps = timestamps;
+    offer.generation = Math.min(generation + 1, MAX_GENERATIONS);
     return offer;
   }
 
@@ -463,6 +481,7 @@ export class SessionTable implements SessionHost {
     offer.windowScale = MIN_WINDOW_SCALE;
     offer.sackPermitted = true;
     offer.timestamps = options.hasTimestamps;
+    offer.generation = 1;
     return offer;
   }
 
@@ -697,7 +716,7 @@ export class SessionTable implements SessionHost {
     // numbers grow, so a target's TIME-WAIT accepts the SYN.
     const hash = mix(localAddress ^ mix(localPort ^ this.config.secret)) ^
       mix(remoteAddress ^ mix(remotePort));
-    return (Math.imul(nowMs + this.config.clockOffsetMs, 250) + hash) | 0;
+    return markedSequence((Math.imul(nowMs + this.config.clockOffsetMs, 250) + hash) | 0);
   }
 
   ended(session: Session, outcome: Outcome, nowMs: number): void {

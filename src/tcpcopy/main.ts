@@ -135,6 +135,7 @@ function makeParts(
     keepAliveTimeoutMs: options.keepAliveTimeoutMs,
     answerTimeoutMs: options.answerTimeoutMs,
     maxLagMs: options.maxLagMs,
+    maxGenerations: options.maxGenerations,
     replaysTls: options.replaysTls,
     checksums: options.checksums,
     clockOffsetMs: Date.now() | 0,

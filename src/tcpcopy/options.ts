@@ -20,6 +20,7 @@ import { configuration, message, readSettings, type Settings } from "../cli/prog
 import { tunnelFormOf, tunnelOptions } from "../cli/tunnel_options.ts";
 import type { TunnelForm } from "../tunnel/form.ts";
 import type { SessionConfig } from "../session/config.ts";
+import { MAX_GENERATIONS } from "../session/replay_mark.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_PORT } from "../tunnel/codec.ts";
 import { assertDumpLogs, captureOptions, readInput } from "./capture_options.ts";
@@ -67,6 +68,8 @@ export interface TcpcopyOptions {
   answerTimeoutMs: number;
   /** 0: sessions wait for answers however far they are behind. */
   maxLagMs: number;
+  /** Replays by other tcpcopies in a row that are replayed again. */
+  maxGenerations: number;
   replaysTls: boolean;
   checksums: SessionConfig["checksums"];
   maxMemoryBytes: number;
@@ -117,6 +120,13 @@ const replayed = object("What is replayed", {
         message`A session further behind its capture sends its requests without waiting for answers until it has caught up; 0: it waits however long that takes.`,
     }),
     30,
+  ),
+  replayReplayed: withDefault(
+    option("--replay-replayed", integer({ min: 0, max: MAX_GENERATIONS - 1, metavar: "N" }), {
+      description:
+        message`Replay also what another tcpcopy sends to this host, up to so many replays in a row. Without it such connections are left out and counted: two tcpcopies whose targets are each other's services would go on for ever.`,
+    }),
+    0,
   ),
   tlsAsIs: option("--tls-as-is", {
     description:
@@ -324,6 +334,8 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
     keepAliveTimeoutMs: (given.keepAlive ?? 0) * 1000,
     answerTimeoutMs: given.answerTimeout * 1000,
     maxLagMs: given.maxLag * 1000,
+    // A file has an end, so nothing in it can go round for ever.
+    maxGenerations: isOffline ? MAX_GENERATIONS : given.replayReplayed,
     replaysTls: given.tlsAsIs,
     checksums: given.ignoreChecksums
       ? "do not matter"

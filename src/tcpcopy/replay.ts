@@ -17,6 +17,7 @@ import type { SessionConfig } from "../session/config.ts";
 import { SessionTable } from "../session/session_table.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
+import { formatIpv4 } from "../wire/ipv4.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 import { isInPartition } from "../wire/partition.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
@@ -140,6 +141,17 @@ export class Replay {
       this.log.info(
         `port ${options.transfers[transfer].onlinePort}: the service's answers are not seen, so ` +
           "that what follows a SYN in order is taken for a client it has accepted",
+      );
+    };
+    this.table.onForeign = ({ sourceAddress, destinationAddress, destinationPort }) => {
+      this.log.warn(
+        `what another tcpcopy sends to ${
+          formatEndpoint(destinationAddress, destinationPort)
+        } (as ` +
+          `client ${
+            formatIpv4(sourceAddress)
+          }) is left out: replaying replays may go on for ever. ` +
+          "To chain them on purpose, use --replay-replayed",
       );
     };
     const fire = (slot: number) => this.table.onTimer(slot);
