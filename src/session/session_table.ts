@@ -61,6 +61,8 @@ const KICKED_PER_MS = 20;
 const ANNOUNCED_AGAIN_PER_SECOND = 1000;
 /** Checksums are mostly right when so many are for each that is not. */
 const MOSTLY_RIGHT = 8;
+/** Sessions ended between two pauses for their resets to leave. */
+const ABORT_BATCH = 256;
 /** Offered when the client offered any, or when the SYN is made up. */
 const MIN_WINDOW_SCALE = 7;
 
@@ -627,12 +629,20 @@ export class SessionTable implements SessionHost {
 
   /** Ends every session at once; the targets' connections are reset. */
   abortAll(nowMs: number): void {
+    for (const _ of this.abortInBatches(nowMs));
+  }
+
+  /** The same, with a pause after each batch for the resets to leave. */
+  *abortInBatches(nowMs: number): Generator<undefined> {
     this.#admission.endAll();
-    for (const session of this.#sessions) {
-      if (session !== undefined && !session.ended) session.abort(Outcome.OpenAtExit, nowMs);
-    }
     this.#touched.length = 0;
     this.#touchedCount = 0;
+    let aborted = 0;
+    for (const session of this.#sessions) {
+      if (session === undefined || session.ended) continue;
+      session.abort(Outcome.OpenAtExit, nowMs);
+      if (++aborted % ABORT_BATCH === 0) yield;
+    }
   }
 
   // ------------------------------------------------------------------------------- SessionHost

@@ -11,7 +11,8 @@ import { describeTransfers } from "./replay.ts";
 import type { Watch } from "./watch.ts";
 
 /**
- * Captures and replays until a signal says stop; then what was captured is brought to its end.
+ * Captures and replays until a signal says stop. After SIGINT what was captured is brought to its end,
+ * within a bound; after SIGTERM, or a second signal, nothing more is sent but resets of what is open.
  *
  * @param files what it needs of the file system while it runs
  * @returns the exit code
@@ -25,18 +26,19 @@ export async function runOnline(
   // Whatever fails first ends the program.
   const { parts, failed, lonely } = watch;
   const stop = Promise.withResolvers<void>();
-  const hurry = Promise.withResolvers<void>();
+  const atOnce = Promise.withResolvers<void>();
   // Opened before anything is promised: without the privilege this is where it ends.
   const [from] = await Promise.all(parts.map((part) => part.open()));
   giveUpPrivileges(log, files);
   let signals = 0;
+  let isUrgent = false;
   const unsubscribe = onSignals(["SIGINT", "SIGTERM"], (signal) => {
-    if (++signals > 1) {
-      hurry.resolve();
-      return;
-    }
+    isUrgent ||= signal === "SIGTERM" || signals > 0;
+    if (isUrgent) atOnce.resolve();
+    if (++signals > 1) return;
     const open = formatCount(watch.figures().ledger.open);
-    log.info(`${signal}: no more packets are captured; ${open} sessions are open`);
+    const what = isUrgent ? "the replay ends here" : "no more packets are captured";
+    log.info(`${signal}: ${what}; ${open} sessions are open`);
     stop.resolve();
   });
   try {
@@ -51,9 +53,9 @@ export async function runOnline(
       announceReady();
     }
     await Promise.race([stop.promise, lonely, failed]);
-    if (signals > 0) {
+    if (signals > 0 && !isUrgent) {
       const drained = Promise.all(parts.map((part) => part.drain()));
-      await Promise.race([drained, hurry.promise, lonely, failed]);
+      await Promise.race([drained, atOnce.promise, lonely, failed]);
     }
     watch.report(await Promise.all(parts.map((part) => part.finish())));
     watch.assertIntercept();

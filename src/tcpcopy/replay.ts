@@ -57,6 +57,9 @@ export interface Reconfiguration extends SamplingRules {
   maxPayloadBytes: number;
 }
 
+/** How long, at the end, the network may take for the resets of all open connections. */
+const RESETS_MS = 2_000;
+
 const UNUSABLE_REASONS: readonly string[] = [
   "",
   "that are not IP",
@@ -243,15 +246,27 @@ export class Replay {
     };
   }
 
-  /** Ends every session at once and stops the loop. */
-  finish(): void {
+  /**
+   * Ends every session at once and stops the loop. Resolves when the resets of the targets' connections
+   * have left, or the network takes them too slowly.
+   */
+  async finish(): Promise<void> {
     if (this.#finished) return;
     this.#finished = true;
-    this.table.abortAll(this.loop.nowMs);
-    this.#injector.flush();
+    const untilMs = performance.now() + RESETS_MS;
+    for (const _ of this.table.abortInBatches(this.loop.nowMs)) await this.#sendAll(untilMs);
+    await this.#sendAll(untilMs);
     this.#tunnels.close();
     this.#injector.close();
     this.loop.stop();
+  }
+
+  async #sendAll(untilMs: number): Promise<void> {
+    this.#injector.flush();
+    while (this.#injector.stats().queued > 0 && performance.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      this.#injector.flush();
+    }
   }
 
   /** Takes the packet of the cursor, or counts why it is of no use. */

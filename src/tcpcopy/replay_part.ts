@@ -72,7 +72,7 @@ export abstract class ReplayPart implements Part {
 
   async finish(): Promise<PartStatus> {
     this.stopSource();
-    this.replay.finish();
+    await this.replay.finish();
     await this.#running;
     return this.status;
   }

@@ -257,7 +257,7 @@ export class Lab {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const process of this.#processes.reverse()) await process.stop(2_000);
+    for (const process of this.#processes.reverse()) await process.stop(2_000, "SIGTERM");
     for (const host of ["switch", ...hostsOfAll, ...hostsOfSome]) {
       if (fileExists(`/run/netns/${host}`)) await run(["ip", "netns", "delete", host]);
     }

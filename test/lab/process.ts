@@ -19,6 +19,8 @@ export class LabProcess {
   readonly ended: Promise<Deno.CommandStatus>;
   /** True once somebody asked it to end. */
   stopping = false;
+  /** What `stop` sends by default: the signal on which it brings what it does to its end. */
+  endSignal: "SIGTERM" | "SIGINT" = "SIGTERM";
   readonly #child: Deno.ChildProcess;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
   #waiters: (() => void)[] = [];
@@ -139,10 +141,13 @@ export class LabProcess {
     }
   }
 
-  /** Ends it: SIGTERM, and SIGKILL after `graceMs`. Resolves when it has ended. */
-  async stop(graceMs = 5_000): Promise<Deno.CommandStatus> {
+  /** Ends it: the signal, and SIGKILL after `graceMs`. Resolves when it has ended. */
+  async stop(
+    graceMs = 5_000,
+    signal: "SIGTERM" | "SIGINT" = this.endSignal,
+  ): Promise<Deno.CommandStatus> {
     this.stopping = true;
-    this.signal("SIGTERM");
+    this.signal(signal);
     const timer = setTimeout(() => this.signal("SIGKILL"), graceMs);
     const status = await this.ended;
     clearTimeout(timer);

@@ -92,6 +92,7 @@ export async function startTcpcopy(lab: Lab, options: TcpcopyOptions): Promise<L
     ? argv
     : ["sh", "-c", `exec "$@" < ${options.standardInput}`, "sh", ...argv];
   const process = start(lab, host, "tcpcopy", maker, redirected, directory);
+  process.endSignal = "SIGINT";
   if (!options.waitUntilReady) return process;
   if (maker === "ours") {
     await process.waitFor(/\bready\b/i, READY_TIMEOUT_MS);

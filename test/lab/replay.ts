@@ -474,7 +474,7 @@ class Replay {
     const wasRunning = process.status === undefined;
     const status = await process.stop();
     if (wasRunning && status.signal === "SIGKILL") {
-      this.#problems.push(`${process.name} did not end within 5 s of SIGTERM`);
+      this.#problems.push(`${process.name} did not end within 5 s of ${process.endSignal}`);
     }
     this.#logs[process.name] = process.output;
   }

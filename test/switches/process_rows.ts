@@ -101,7 +101,7 @@ export const processRows: readonly Row[] = [
     assert.equal((await stage.arrived(ids)).length, ids.count);
     const session = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ")[3];
     assert.equal(Number(session), pid, "it is the leader of a session of its own");
-    Deno.kill(pid, "SIGTERM");
+    Deno.kill(pid, "SIGINT");
     for (let i = 0; i < 50 && exists(pidFile); i++) await pause(100);
     assert.equal(exists(pidFile), false);
     assert.match(Deno.readTextFileSync(log), /tcpcopy: {3}complete +4$/m);

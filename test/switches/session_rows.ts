@@ -23,7 +23,7 @@ export const sessionRows: readonly Row[] = [
     await local.waitFor(/\bready\b/, 20_000);
     const ids = await stage.clients({}, "online", `127.0.0.1:${PORT}`);
     const target = await stage.arrived(ids);
-    await local.stop();
+    await local.stop(5_000, "SIGINT");
     assert.deepEqual(new Set(hosts(target)), new Set(["198.19.7.7"]));
     assert.equal(target.length, ids.count);
   }),

@@ -58,7 +58,7 @@ export async function sample(
   if (await reached() !== before) problems.push("a busy system got sessions");
   load.cpuPercent = 5;
   await tcpcopy.waitFor(/is closed: \d+ sessions/, TIMEOUT_MS, tcpcopy.output.length);
-  await tcpcopy.stop();
+  await tcpcopy.stop(5_000, "SIGINT");
   const count = (name: string) =>
     Number(new RegExp(`^ *${name} +([\\d,]+)`, "m").exec(ledger)?.[1].replace(",", "") ?? 0);
   const ledger = tcpcopy.output.slice(tcpcopy.output.lastIndexOf("\nsessions "));
