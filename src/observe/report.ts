@@ -93,6 +93,7 @@ function describeTroubles(figures: ReplayFigures): string[] {
   for (const [code, count] of figures.injectErrors) add(count, `packets refused with ${code}`);
   add(counters.announcedAgain, "routes announced again, as no answers came");
   add(counters.unsentPackets, "packets without room in the send queue");
+  add(counters.heldPackets, "packets held back while sending to their target was stopped");
   add(counters.withoutPort, "times no source port was free (-c names too few addresses)");
   add(
     counters.wrongChecksums,

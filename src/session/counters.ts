@@ -43,6 +43,8 @@ export class SessionCounters {
   announcedAgain = 0;
   /** Packets that found no room in the injector's queue; retransmission recovers them. */
   unsentPackets = 0;
+  /** Packets held back because nothing was to be sent to their target; they are sent again later. */
+  heldPackets = 0;
   /** Connections opened again because the target had closed the previous one. */
   reconnects = 0;
   /** Resets and SYNs in the target's name that could not be its own, or came out of order. */

@@ -18,7 +18,7 @@ import { ClosedQueue } from "./closed_queue.ts";
 import type { SessionConfig } from "./config.ts";
 import { Delays } from "./delays.ts";
 import { SessionCounters } from "./counters.ts";
-import type { EndpointContext } from "./endpoint.ts";
+import { type EndpointContext, EndpointState } from "./endpoint.ts";
 import { FlowTable, flowWord } from "./flow_table.ts";
 import type { HandshakeOptions } from "./handshake.ts";
 import type { ServiceEvidence } from "./service_evidence.ts";
@@ -27,7 +27,7 @@ import { Ledger, Outcome } from "./ledger.ts";
 import { markedSequence, MAX_GENERATIONS } from "./replay_mark.ts";
 import { Rhythm } from "./rhythm.ts";
 import { SegmentStore } from "./segment_store.ts";
-import { SegmentWriter } from "./segment_writer.ts";
+import { type FourTuple, SegmentWriter } from "./segment_writer.ts";
 import { Session, type SessionHost } from "./session.ts";
 import type { PacketSink } from "./sink.ts";
 import type { TransferMap } from "./transfer.ts";
@@ -61,6 +61,8 @@ const KICKED_PER_MS = 20;
 const ANNOUNCED_AGAIN_PER_SECOND = 1000;
 /** Checksums are mostly right when so many are for each that is not. */
 const MOSTLY_RIGHT = 8;
+/** A target that said something so long ago or less has just answered. */
+const JUST_NOW_MS = 2_000;
 /** Sessions ended between two pauses for their resets to leave. */
 const ABORT_BATCH = 256;
 /** Offered when the client offered any, or when the SYN is made up. */
@@ -492,12 +494,7 @@ export class SessionTable implements SessionHost {
   /** Takes the headers of a target's packet; `packet` is only read during the call. */
   onResponse(packet: Packet, nowMs: number): void {
     this.counters.responsePackets++;
-    let target = this.#transfers.targetIndex(packet.sourceAddress, packet.sourcePort);
-    if (target < 0 && this.config.anyTargetAddress) target = this.#targetByClient(packet);
-    const value = target < 0 ? -1 : this.#replayFlows.get(
-      packet.destinationAddress,
-      flowWord(packet.destinationPort, target),
-    );
+    const value = this.#replayOf(packet);
     if (value < 0) {
       this.counters.strayResponses++;
       return;
@@ -510,6 +507,25 @@ export class SessionTable implements SessionHost {
     const session = this.#sessions[value]!;
     session.onResponse(packet, this.#options, nowMs);
     this.touch(session);
+  }
+
+  /** What the replayed flows know of a target's packet: a session, RECENTLY_CLOSED or -1. */
+  #replayOf(packet: Packet): number {
+    let target = this.#transfers.targetIndex(packet.sourceAddress, packet.sourcePort);
+    if (target < 0 && this.config.anyTargetAddress) target = this.#targetByClient(packet);
+    if (target < 0) return -1;
+    const word = flowWord(packet.destinationPort, target);
+    return this.#replayFlows.get(packet.destinationAddress, word);
+  }
+
+  /** Whether a reset means that the target has lost a connection on which it has just answered. */
+  isCutOff(reset: Packet, nowMs: number): boolean {
+    const value = this.#replayOf(reset);
+    if (value < 0 || value === RECENTLY_CLOSED) return false;
+    const { endpoint } = this.#sessions[value]!;
+    return endpoint.state === EndpointState.Established && !endpoint.peerFin &&
+      reset.sequence === endpoint.rcvNxt &&
+      nowMs - Math.max(endpoint.answeredAtMs, endpoint.progressAtMs) < JUST_NOW_MS;
   }
 
   /** The target behind an address translation: known by its port and by whom it answers. */
@@ -720,8 +736,43 @@ export class SessionTable implements SessionHost {
     return Math.ceil(atMs);
   }
 
+  /**
+   * Gives a probe a source address and port as if it were this client's, and announces the route.
+   *
+   * @returns undefined when no port is free
+   */
+  reserveFlow(
+    clientAddress: number,
+    clientPort: number,
+    target: number,
+    nowMs: number,
+  ): { tuple: FourTuple; sequence: number } | undefined {
+    const pool = this.#addresses;
+    this.#closed.expire(nowMs);
+    if (!pool.choose(clientAddress, clientPort, 0, target)) return undefined;
+    const { address, port } = this.#transfers.target(target);
+    this.#replayFlows.set(pool.address, flowWord(pool.port, target), RECENTLY_CLOSED);
+    this.#routes.announce(pool.address, pool.port, address, port);
+    const tuple = {
+      localAddress: pool.address,
+      localPort: pool.port,
+      remoteAddress: address,
+      remotePort: port,
+    };
+    return { tuple, sequence: this.#initialSequence(tuple, nowMs) };
+  }
+
+  /** The probe is over: the port is free again a while later. */
+  releaseFlow({ localAddress, localPort }: FourTuple, target: number, nowMs: number): void {
+    this.#closed.push(localAddress, flowWord(localPort, target), nowMs);
+  }
+
   initialSequence(session: Session, nowMs: number): number {
-    const { localAddress, localPort, remoteAddress, remotePort } = session.endpoint;
+    return this.#initialSequence(session.endpoint, nowMs);
+  }
+
+  #initialSequence(tuple: FourTuple, nowMs: number): number {
+    const { localAddress, localPort, remoteAddress, remotePort } = tuple;
     // RFC 6528: a clock of one tick per 4 µs and a hash of the four-tuple. For one four-tuple the
     // numbers grow, so a target's TIME-WAIT accepts the SYN.
     const hash = mix(localAddress ^ mix(localPort ^ this.config.secret)) ^

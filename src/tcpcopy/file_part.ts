@@ -49,6 +49,7 @@ export class FilePart extends ReplayPart {
     this.#source = source;
     this.#file = openRecording(source.paths, serviceAddress(options.transfers));
     this.replay.stripTunnels();
+    this.replay.onHopeless = () => this.#interrupted = true;
     if (!this.#file.isRewindable) {
       const transfers = new TransferMap(options.transfers);
       const warn = (text: string) => log.warn(text);
@@ -165,7 +166,7 @@ export class FilePart extends ReplayPart {
   #isBehind(): boolean {
     const { table } = this.replay;
     // With no session open there is nothing to wait for.
-    return table.payloadBytes > this.#source.maxWaitingBytes ||
+    return this.replay.holds || table.payloadBytes > this.#source.maxWaitingBytes ||
       (table.shedding && table.openSessions > 0);
   }
 }

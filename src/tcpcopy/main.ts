@@ -30,6 +30,9 @@ import { sampleSessions } from "./sampling.ts";
 import { refuseUnsafeClients } from "./unsafe_clients.ts";
 import { type MemoryLimits, Watch } from "./watch.ts";
 
+/** A file waits for its target to prove itself, but not for ever: half a minute, later ten. */
+const MAX_FAILED_PROBES = { first: 3, later: 12 };
+
 async function main(): Promise<number> {
   const settings = readOptions();
   const options = interpretOptions(settings.given);
@@ -152,6 +155,7 @@ function makeParts(
       inject: options.inject,
       outputDevice: options.outputDevice,
       libpcapPath: options.libpcapPath,
+      maxFailedProbes: source.kind === "file" ? MAX_FAILED_PROBES : undefined,
       session: { ...session, partition: { index, count: workers } },
     },
     source,

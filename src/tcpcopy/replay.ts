@@ -14,6 +14,9 @@ import { TimerWheel } from "../loop/timer_wheel.ts";
 import type { ReplayFigures } from "../observe/report.ts";
 import type { SamplingRules } from "../session/client_sample.ts";
 import type { SessionConfig } from "../session/config.ts";
+import { Gate } from "../session/gate.ts";
+import { Interlock, type InterlockRules } from "../session/interlock.ts";
+import { SegmentWriter } from "../session/segment_writer.ts";
 import { SessionTable } from "../session/session_table.ts";
 import { type Transfer, TransferMap } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
@@ -22,6 +25,7 @@ import { Packet, ParseResult } from "../wire/packet.ts";
 import { isInPartition } from "../wire/partition.ts";
 import { TcpFlag } from "../wire/tcp_flags.ts";
 import { type InjectWay, openInjector } from "./injector.ts";
+import { interlockLog } from "./interlock_log.ts";
 import { type InterceptAddress, Tunnels } from "./tunnels.ts";
 
 /** What a replay is made from. */
@@ -37,6 +41,8 @@ export interface ReplayOptions {
   /** Whether `onLonely` is called when the last intercept is gone. Default false. */
   endsWithoutIntercept?: boolean;
   session: SessionConfig;
+  /** Probes of a target that may fail in a row, before one has passed and later. Default: all. */
+  maxFailedProbes?: InterlockRules["maxFailures"];
   /** How packets leave: by raw IP, or as frames where that is possible. */
   inject: InjectWay;
   /** The device frames leave by; by default what the routing table says. */
@@ -83,6 +89,7 @@ export class Replay {
   readonly log: Logger;
   readonly #injector: RawIpInjector;
   readonly #tunnels: Tunnels;
+  readonly #interlock: Interlock;
   readonly #wheel: TimerWheel;
   readonly #packet = new Packet();
   readonly #response = new Packet();
@@ -121,14 +128,19 @@ export class Replay {
       },
       options.log,
     );
-    this.table = new SessionTable(
-      options.session,
-      new TransferMap(options.transfers),
-      this.#injector,
-      this.#wheel,
-      this.#tunnels,
-    );
+    const { session } = options;
+    const transfers = new TransferMap(options.transfers);
+    const gate = new Gate(this.#injector, transfers);
+    this.table = new SessionTable(session, transfers, gate, this.#wheel, this.#tunnels);
     this.table.wayBackWorks = false;
+    gate.counters = this.table.counters;
+    this.#interlock = this.#makeInterlock(options, gate, transfers);
+    this.loop.addTimerSource({
+      nextDeadlineMs: () => this.#interlock.nextDeadlineMs(),
+      advance: (nowMs) => {
+        if (!this.#finished) this.#interlock.advance(nowMs);
+      },
+    });
     this.table.onEncrypted = (transfer) => {
       // Each worker sees some of such connections; one of them says so.
       if (options.session.partition.index > 0) return;
@@ -147,14 +159,11 @@ export class Replay {
       );
     };
     this.table.onForeign = ({ sourceAddress, destinationAddress, destinationPort }) => {
+      const service = formatEndpoint(destinationAddress, destinationPort);
+      const client = formatIpv4(sourceAddress);
       this.log.warn(
-        `what another tcpcopy sends to ${
-          formatEndpoint(destinationAddress, destinationPort)
-        } (as ` +
-          `client ${
-            formatIpv4(sourceAddress)
-          }) is left out: replaying replays may go on for ever. ` +
-          "To chain them on purpose, use --replay-replayed",
+        `what another tcpcopy sends to ${service} (as client ${client}) is left out: replays of ` +
+          "replays may go on for ever. --replay-replayed is for chains on purpose",
       );
     };
     const fire = (slot: number) => this.table.onTimer(slot);
@@ -164,8 +173,39 @@ export class Replay {
     });
     // The loop may finish a turn that was under way: nothing is written any more by then.
     this.loop.onTurnEnd(() => {
-      if (!this.#finished) this.table.flush(this.loop.nowMs);
+      if (this.#finished) return;
+      this.table.flush(this.loop.nowMs);
+      this.#interlock.serve(this.loop.nowMs);
     });
+  }
+
+  #makeInterlock(
+    { session, intercepts, maxFailedProbes }: ReplayOptions,
+    gate: Gate,
+    transfers: TransferMap,
+  ): Interlock {
+    const { store, counters } = this.table.context;
+    const maxFailures = maxFailedProbes ?? { first: Infinity, later: Infinity };
+    const listener = interlockLog(this.log, transfers, intercepts.map(({ address }) => address));
+    return new Interlock(
+      { probesFirst: session.clientAddresses.length === 0, maxFailures },
+      gate,
+      transfers,
+      this.table,
+      new SegmentWriter(this.#injector, store, counters, session.clockOffsetMs),
+      {
+        ...listener,
+        onFailedProbe: (target, result, clientAddress, nextInMs) => {
+          listener.onFailedProbe(target, result, clientAddress, nextInMs);
+          if (nextInMs === Infinity) this.onHopeless();
+        },
+      },
+    );
+  }
+
+  /** Whether what is captured waits for a target to prove itself. */
+  get holds(): boolean {
+    return this.#interlock.holds;
   }
 
   /** Connects to the intercepts; the loop must run. Rejects when one cannot be reached. */
@@ -226,6 +266,9 @@ export class Replay {
   /** Told when the last intercept is gone and the replay is to end then; set by its owner. */
   onLonely = (): void => {};
 
+  /** Told when a target is given up; set by the owner. */
+  onHopeless = (): void => {};
+
   figures(): ReplayFigures {
     const unusable = new Map<string, number>();
     this.#unusable.forEach((count, result) => {
@@ -254,6 +297,7 @@ export class Replay {
     if (this.#finished) return;
     this.#finished = true;
     const untilMs = performance.now() + RESETS_MS;
+    this.#interlock.close(this.loop.nowMs);
     for (const _ of this.table.abortInBatches(this.loop.nowMs)) await this.#sendAll(untilMs);
     await this.#sendAll(untilMs);
     this.#tunnels.close();
@@ -282,9 +326,9 @@ export class Replay {
   #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
     if (this.#finished) return;
     const packet = this.#response;
-    if (packet.parseIp(bytes, view, offset, length) === ParseResult.Tcp) {
-      this.table.onResponse(packet, this.loop.nowMs);
-    }
+    if (packet.parseIp(bytes, view, offset, length) !== ParseResult.Tcp) return;
+    const { nowMs } = this.loop;
+    if (!this.#interlock.onResponse(packet, nowMs)) this.table.onResponse(packet, nowMs);
   }
 
   /** Puts other settings in force. */
@@ -299,6 +343,7 @@ export class Replay {
 
   #onWayBack(works: boolean): void {
     this.table.wayBackWorks = works;
+    this.#interlock.setWayBack(works, this.loop.nowMs);
     if (!works && this.#endsWithoutIntercept && !this.#finished) this.onLonely();
     // Also when another intercept was there all the time: it may not have seen these answers.
     if (works) this.table.kickAll(this.loop.nowMs);

@@ -67,7 +67,7 @@ export async function startIntercept(
 export interface TcpcopyOptions {
   maker: Maker;
   directory: string;
-  /** Addresses of the replayed clients. */
+  /** Addresses of the replayed clients; empty: their own. */
   clientAddresses: string;
   extra: readonly string[];
   /** Where it runs. Default: the online server. */
@@ -84,7 +84,8 @@ export async function startTcpcopy(lab: Lab, options: TcpcopyOptions): Promise<L
   const argv = [
     ...(maker === "ours" ? ours("tcpcopy") : original("TCPCOPY_ORIG")),
     ...["-x", `${APPLICATION_PORT}-${addresses.target}:${APPLICATION_PORT}`],
-    ...["-s", addresses.assistant, "-c", options.clientAddresses],
+    ...["-s", addresses.assistant],
+    ...(options.clientAddresses === "" ? [] : ["-c", options.clientAddresses]),
     ...options.extra,
   ];
   const host = options.host ?? "online";

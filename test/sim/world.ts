@@ -9,6 +9,9 @@ import { formatTcpFlags, TcpFlag } from "../../src/wire/tcp_flags.ts";
 import { TimerWheel } from "../../src/loop/timer_wheel.ts";
 import type { Outcome } from "../../src/session/ledger.ts";
 import type { Session } from "../../src/session/session.ts";
+import { Gate } from "../../src/session/gate.ts";
+import { Interlock, StopCause } from "../../src/session/interlock.ts";
+import { SegmentWriter } from "../../src/session/segment_writer.ts";
 import { SessionTable } from "../../src/session/session_table.ts";
 import type { PacketSink } from "../../src/session/sink.ts";
 import { TransferMap } from "../../src/session/transfer.ts";
@@ -119,6 +122,7 @@ class World {
   readonly #wheel = new TimerWheel(0);
   readonly #faults: string[] = [];
   readonly #table: ObservedTable;
+  readonly #interlock: Interlock;
   readonly #app: TargetApp;
   readonly #target: TargetHost;
   readonly #intercept: Intercept;
@@ -151,7 +155,7 @@ class World {
     );
     this.#intercept = new Intercept(this.#agenda, scenario.tunnelMs, (packet) => {
       const copy = copyOf(packet);
-      this.#toProgram((nowMs) => this.#table.onResponse(parsed(this.#packet, copy), nowMs));
+      this.#toProgram((nowMs) => this.#onResponse(copy, nowMs));
     });
     this.#back = new Link(this.#agenda, scenario.back, random.fork(), (bytes) => {
       this.#intercept.receive(bytes);
@@ -181,15 +185,17 @@ class World {
       this.#note(">", bytes);
       this.#there.send(bytes);
     });
+    const transfers = new TransferMap([{
+      onlineAddress: undefined,
+      onlinePort: ONLINE_PORT,
+      targetAddress: TARGET_ADDRESS,
+      targetPort: TARGET_PORT,
+    }]);
+    const gate = new Gate(sink, transfers);
     this.#table = new ObservedTable(
       scenario.config,
-      new TransferMap([{
-        onlineAddress: undefined,
-        onlinePort: ONLINE_PORT,
-        targetAddress: TARGET_ADDRESS,
-        targetPort: TARGET_PORT,
-      }]),
-      sink,
+      transfers,
+      gate,
       this.#wheel,
       this.#intercept,
     );
@@ -197,6 +203,40 @@ class World {
       // Beside the service: whom it does not know it has not accepted.
       this.#table.evidence = { lookAgain() {}, hasConnection: () => false };
     }
+    this.#interlock = this.#makeInterlock(sink, gate, transfers, report);
+  }
+
+  /** Answers are lost now and then, which is no reason to stop: only a silent target is. */
+  #makeInterlock(
+    sink: PacketSink,
+    gate: Gate,
+    transfers: TransferMap,
+    report: (text: string) => void,
+  ): Interlock {
+    const { store, counters } = this.#table.context;
+    const interlock = new Interlock(
+      { probesFirst: false, maxFailures: { first: Infinity, later: Infinity } },
+      gate,
+      transfers,
+      this.#table,
+      new SegmentWriter(sink, store, counters, 0),
+      {
+        onStop: (_, cause) => {
+          const isSilent = this.#scenario.app.syn === "ignore" && cause === StopCause.Silent;
+          if (!isSilent) report(`the interlock stops the replay: cause ${cause}`);
+        },
+        onProbing() {},
+        onFailedProbe() {},
+        onGo() {},
+      },
+    );
+    interlock.setWayBack(true, 0);
+    return interlock;
+  }
+
+  #onResponse(bytes: Uint8Array, nowMs: number): void {
+    const packet = parsed(this.#packet, bytes);
+    if (!this.#interlock.onResponse(packet, nowMs)) this.#table.onResponse(packet, nowMs);
   }
 
   run(): RunResult {
@@ -222,6 +262,7 @@ class World {
     if (this.#table.openSessions > 0) {
       this.#faults.push(`${this.#table.openSessions} sessions never ended`);
     }
+    this.#interlock.close(endedMs);
     // What is still under way arrives, the target's time-outs pass, and ports become free again.
     const restMs = endedMs + 100_000 + this.#scenario.config.recentlyClosedMs;
     this.#loop(() => this.#agenda.nextMs() < restMs);
@@ -290,12 +331,14 @@ class World {
       this.#trace?.(`${this.#agenda.nowMs} intercept is down`);
       this.#intercept.goDown();
       this.#table.wayBackWorks = false;
+      this.#interlock.setWayBack(false, this.#agenda.nowMs);
     });
     this.#agenda.at(outage.untilMs, () => {
       this.#trace?.(`${this.#agenda.nowMs} intercept is back`);
       this.#intercept.comeUp();
       this.#toProgram((nowMs) => {
         this.#table.wayBackWorks = true;
+        this.#interlock.setWayBack(true, nowMs);
         this.#table.forEachRoute((...route) => this.#intercept.announce(...route));
         this.#table.kickAll(nowMs);
       });
@@ -338,7 +381,9 @@ class World {
     this.#inbox = [];
     for (const action of inbox) action(nowMs);
     this.#wheel.advance(nowMs, (slot) => this.#table.onTimer(slot));
+    this.#interlock.advance(nowMs);
     this.#table.flush(nowMs);
+    this.#interlock.serve(nowMs);
     this.#peakBytes = Math.max(this.#peakBytes, this.#table.payloadBytes);
   }
 

@@ -34,7 +34,7 @@ const script = `
   ip link set lo up
   coproc "$DENO" run -A --quiet "$ROOT/src/intercept/main.ts" -i lo -F "tcp port 9999" 2>&1
   read -r line <&"\${COPROC[0]}"
-  "$DENO" run -A --quiet "$ROOT/src/tcpcopy/main.ts" -x 80-198.18.0.2:80 -s 127.0.0.1 \
+  "$DENO" run -A --quiet "$ROOT/src/tcpcopy/main.ts" -x 80-198.18.0.2:80 -s 127.0.0.1 -c 198.19.0.x \
     -i "$FILE" --workers "$1" 2>"$FILE.log" &
   tcpcopy=$!
   until grep -q ready "$FILE.log" || ! kill -0 $tcpcopy; do sleep 0.05; done

@@ -1,0 +1,70 @@
+/** Says in the log what the interlock does: what happened, why, and what to do about it. */
+
+import type { Logger } from "@logtape/logtape";
+import { formatEndpoint } from "../cli/addresses.ts";
+import { type InterlockListener, StopCause } from "../session/interlock.ts";
+import { ProbeResult } from "../session/probe.ts";
+import type { TransferMap } from "../session/transfer.ts";
+import { formatIpv4 } from "../wire/ipv4.ts";
+
+/** Makes the listener. `intercepts` are the addresses intercept runs at, int32. */
+export function interlockLog(
+  log: Logger,
+  transfers: TransferMap,
+  intercepts: readonly number[],
+): InterlockListener {
+  const nameOf = (target: number): string => {
+    const { address, port } = transfers.target(target);
+    return `target ${formatEndpoint(address, port)}`;
+  };
+  const gateways = intercepts.map(formatIpv4).join(" or ");
+  return {
+    onStop(target, cause, unanswered) {
+      const why = cause === StopCause.Silent
+        ? `nothing comes from it by way of intercept, after ${unanswered} packets that want an ` +
+          `answer. Is it there, does it still route its answers to ${gateways}, does intercept's ` +
+          "filter let them through?"
+        : "its connections are reset as soon as they are there, and not by itself. So somebody else " +
+          "gets its answers and resets what he does not know: real clients, a router, or an " +
+          "assistant that forwards (net.ipv4.ip_forward) or has the clients' addresses.";
+      log.warn(`${nameOf(target)}: sending stops: ${why} It is probed until it answers again`);
+    },
+    onProbing(target, clientAddress) {
+      const client = formatIpv4(clientAddress);
+      log.info(
+        `${
+          nameOf(target)
+        }: one probe as client ${client}; all else waits until its answer has come ` +
+          "by way of intercept",
+      );
+    },
+    onFailedProbe(target, result, clientAddress, nextInMs) {
+      const why = explain(result, formatIpv4(clientAddress), gateways);
+      const isLast = nextInMs === Infinity;
+      const next = isLast ? "that was the last one" : `next probe in ${nextInMs / 1000} s`;
+      log.warn(`${nameOf(target)}: nothing is sent there: ${why}; ${next}`);
+    },
+    onGo(target) {
+      log.info(`${nameOf(target)}: its answers come by way of intercept: sending`);
+    },
+  };
+}
+
+function explain(result: ProbeResult, client: string, gateways: string): string {
+  switch (result) {
+    case ProbeResult.Refused:
+      return "it refuses connections: does the service listen on that port?";
+    case ProbeResult.CutOff:
+      return `its answers come by way of intercept, but somebody else gets them, too, and resets ` +
+        `the connections: client ${client} itself, or a router. On the target, route answers to ` +
+        `all clients to ${gateways}, which must not forward them (net.ipv4.ip_forward=0)`;
+    case ProbeResult.Lost:
+      return "it answered a probe once by way of intercept, and then no more: is its route to the " +
+        `clients by way of ${gateways} the only one?`;
+    default:
+      return `no answer to a probe as client ${client} came by way of intercept. Either the target ` +
+        `is not there, or its answers go elsewhere: there, "ip route get ${client}" must say via ` +
+        `${gateways} ("ip route add ${client} via ${gateways}", or the clients' whole network), ` +
+        "and intercept's filter (-F) must let them through";
+  }
+}
