@@ -10,6 +10,7 @@ import { TcpFlag } from "../wire/tcp_flags.ts";
 import { SessionCounters } from "./counters.ts";
 import type { PacketSink } from "./sink.ts";
 import type { TransferMap } from "./transfer.ts";
+import type { UnansweredNetworks } from "./unanswered_networks.ts";
 
 const TCP_OFFSET_AND_FLAGS = IPV4_HEADER_BYTES + 12;
 
@@ -24,6 +25,8 @@ export class Door {
   /** Source of the packet that was held back last; port 0: there was none. */
   clientAddress = 0;
   clientPort = 0;
+  /** Set where the replay has the clients' own addresses: some of them may be left out by a route. */
+  networks: UnansweredNetworks | undefined;
 }
 
 /** See the top of the file. */
@@ -60,6 +63,14 @@ export class Gate implements PacketSink {
       this.counters.heldPackets++;
       door.clientAddress = view.getInt32(at + 12);
       door.clientPort = view.getUint16(at + IPV4_HEADER_BYTES);
+      return;
+    }
+    const { networks } = door;
+    if (
+      networks !== undefined && (offsetAndFlags & TcpFlag.Syn) !== 0 &&
+      !networks.mayOpen(view.getInt32(at + 12))
+    ) {
+      this.counters.heldPackets++;
       return;
     }
     const headerBytes = IPV4_HEADER_BYTES + ((offsetAndFlags >>> 12) << 2);

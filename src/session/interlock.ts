@@ -4,7 +4,8 @@
  * Answers that go elsewhere may reach real clients. So where the replay has the clients' own addresses,
  * a target is probed before anything else is sent to it; and whatever the addresses, sending stops
  * when a target falls silent, or when somebody who is no part of them resets its connections. Then
- * it is probed at growing intervals, and sending goes on when a probe has passed.
+ * it is probed at growing intervals, and sending goes on when a probe has passed. Clients' networks
+ * that alone get no answer are left out but for a SYN now and then.
  */
 
 import type { Packet } from "../wire/packet.ts";
@@ -13,6 +14,7 @@ import type { Door, Gate } from "./gate.ts";
 import { Probe, ProbeResult } from "./probe.ts";
 import type { FourTuple, SegmentWriter } from "./segment_writer.ts";
 import type { TransferMap } from "./transfer.ts";
+import { UnansweredNetworks } from "./unanswered_networks.ts";
 
 /** Why nothing is sent to a target. */
 export const StopCause = {
@@ -56,6 +58,8 @@ export interface InterlockListener {
     nextInMs: number,
   ): void;
   onGo(target: number): void;
+  /** A client's network is left out, because the target answers others, but not this one. */
+  onSilentNetwork(target: number, clientAddress: number): void;
 }
 
 /** How careful the interlock is. */
@@ -139,6 +143,11 @@ export class Interlock {
       door.wasOpen = !rules.probesFirst;
       return new Way(door);
     });
+    if (!rules.probesFirst) return;
+    this.#ways.forEach(({ door }, target) => {
+      door.networks = new UnansweredNetworks();
+      door.networks.onSilent = (address) => listener.onSilentNetwork(target, address);
+    });
   }
 
   /** Whether packets wait for the interlock, and nothing else is in their way. */
@@ -161,6 +170,7 @@ export class Interlock {
     this.#ways.forEach((way, target) => {
       way.askedSinceMs = Infinity;
       way.door.asked = 0;
+      way.door.networks?.clear();
       way.nextProbeAtMs = nowMs;
       if (way.probe !== undefined) this.#endProbe(way, target, nowMs);
     });
@@ -188,6 +198,7 @@ export class Interlock {
     const way = this.#ways[target];
     way.askedSinceMs = Infinity;
     way.door.asked = 0;
+    way.door.networks?.onAnswer(packet.destinationAddress);
     if ((flags & (TcpFlag.Syn | TcpFlag.Rst)) === TcpFlag.Syn) this.#countOpened(way);
     else if ((flags & (TcpFlag.Rst | TcpFlag.Ack)) === TcpFlag.Rst) {
       this.#onReset(way, target, packet, nowMs);
@@ -200,6 +211,7 @@ export class Interlock {
   serve(nowMs: number): void {
     for (let target = 0; target < this.#ways.length; target++) {
       const way = this.#ways[target];
+      if (way.door.networks !== undefined) way.door.networks.nowMs = nowMs;
       if (way.door.asked > 0 && way.askedSinceMs === Infinity) way.askedSinceMs = nowMs;
       const isWanted = way.door.isShut && way.door.clientPort !== 0 && this.#wayBackWorks;
       if (isWanted && way.probe === undefined && nowMs >= way.nextProbeAtMs) {
@@ -287,6 +299,7 @@ export class Interlock {
     door.wasOpen = true;
     door.clientPort = 0;
     door.asked = 0;
+    door.networks?.clear();
     way.askedSinceMs = Infinity;
     way.opened = 0;
     way.cutOff = 0;

@@ -7,6 +7,9 @@ import { ProbeResult } from "../session/probe.ts";
 import type { TransferMap } from "../session/transfer.ts";
 import { formatIpv4 } from "../wire/ipv4.ts";
 
+/** Networks named in the log. */
+const MAX_SILENT_NETWORKS = 20;
+
 /** Makes the listener. `intercepts` are the addresses intercept runs at, int32. */
 export function interlockLog(
   log: Logger,
@@ -18,6 +21,7 @@ export function interlockLog(
     return `target ${formatEndpoint(address, port)}`;
   };
   const gateways = intercepts.map(formatIpv4).join(" or ");
+  let silentNetworks = 0;
   return {
     onStop(target, cause, unanswered) {
       const why = cause === StopCause.Silent
@@ -46,6 +50,20 @@ export function interlockLog(
     },
     onGo(target) {
       log.info(`${nameOf(target)}: its answers come by way of intercept: sending`);
+    },
+    onSilentNetwork(target, clientAddress) {
+      if (silentNetworks++ === MAX_SILENT_NETWORKS) {
+        log.warn("clients of more networks are left out");
+      }
+      if (silentNetworks > MAX_SILENT_NETWORKS) return;
+      const client = formatIpv4(clientAddress);
+      log.warn(
+        `${
+          nameOf(target)
+        }: clients near ${client} are left out but for a SYN every 10 s: nothing ` +
+          `comes back for them, though it does for others. On the target, "ip route get ${client}" ` +
+          `must say via ${gateways}; else they get its answers themselves`,
+      );
     },
   };
 }

@@ -8,6 +8,7 @@ import { Interlock, type InterlockRules, StopCause } from "../../src/session/int
 import { ProbeResult } from "../../src/session/probe.ts";
 import { SegmentWriter } from "../../src/session/segment_writer.ts";
 import { SessionTable } from "../../src/session/session_table.ts";
+import { formatIpv4 } from "../../src/wire/ipv4.ts";
 import type { PacketSink } from "../../src/session/sink.ts";
 import { TransferMap } from "../../src/session/transfer.ts";
 import { formatTcpFlags } from "../../src/wire/tcp_flags.ts";
@@ -34,6 +35,8 @@ class FakeTarget {
   /** Connections by source port: the next sequence number expected. */
   readonly connections = new Map<number, number>();
   readonly probes = new Set<number>();
+  /** Clients that get its answers themselves. */
+  readonly leftOut = new Set<number>();
   /** Packets that came, as flags. */
   received: string[] = [];
   /** Packets that real clients got. */
@@ -83,6 +86,11 @@ class FakeTarget {
       this.leaked++;
       if (!isReset) this.connections.delete(packet.sourcePort);
       if (answers === "to clients") return [];
+    }
+    if (this.leftOut.has(packet.sourceAddress)) {
+      this.leaked++;
+      this.connections.delete(packet.sourcePort);
+      return [];
     }
     if (answers === "from intercept once" && (flags !== "SA" || this.#synAcks > 1)) return [];
     return [fromTarget({
@@ -147,6 +155,8 @@ class Bench implements PacketSink {
         onFailedProbe: (target, result, _, nextInMs) =>
           this.events.push(`failed ${target} ${nameOf(ProbeResult, result)} ${nextInMs}`),
         onGo: (target) => this.events.push(`go ${target}`),
+        onSilentNetwork: (target, address) =>
+          this.events.push(`left out ${target} ${formatIpv4(address)}`),
       },
     );
     this.interlock.setWayBack(true, 0);
@@ -163,17 +173,17 @@ class Bench implements PacketSink {
   }
 
   /** A client opens a connection and asks something; returns its port. */
-  connect(pair = 0): number {
+  connect(pair = 0, source = CLIENT): number {
     const port = this.#next++;
-    this.client(port, { flags: "S", sequence: 99, sackPermitted: true }, pair);
-    this.client(port, { flags: "A", sequence: 100, acknowledgment: 1 }, pair);
-    this.ask(port, 100, pair);
+    this.client(port, { source, flags: "S", sequence: 99, sackPermitted: true }, pair);
+    this.client(port, { source, flags: "A", sequence: 100, acknowledgment: 1 }, pair);
+    this.ask(port, 100, pair, source);
     return port;
   }
 
-  ask(port: number, sequence: number, pair = 0): void {
+  ask(port: number, sequence: number, pair = 0, source = CLIENT): void {
     const payload = new Uint8Array(10);
-    this.client(port, { flags: "PA", sequence, acknowledgment: 1, payload }, pair);
+    this.client(port, { source, flags: "PA", sequence, acknowledgment: 1, payload }, pair);
   }
 
   client(port: number, fields: Parameters<typeof fromClient>[0], pair = 0): void {
@@ -386,4 +396,46 @@ Deno.test("interlock: ports of probes come back, their routes are forgotten", ()
   bench.run(100_000);
   assert.equal(bench.announced.size, 0);
   assert.equal(bench.table.knownFlows, 0);
+});
+
+/** Every 20 ms one of two clients comes in turn, one of whom gets the target's answers himself. */
+function runWithLeftOut(bench: Bench, forMs: number): void {
+  const leftOut = CLIENT + 0x100;
+  bench.target.leftOut.add(leftOut);
+  for (const endMs = bench.nowMs + forMs; bench.nowMs < endMs; bench.run(40)) {
+    bench.connect();
+    bench.connect(0, leftOut);
+  }
+}
+
+Deno.test("interlock: clients that the target's route leaves out are left out, others are not", () => {
+  const bench = new Bench();
+  bench.run(2_000, 100);
+  bench.events.length = 0;
+  runWithLeftOut(bench, 5_000);
+  assert.deepEqual(bench.events, ["left out 0 198.19.1.1"]);
+  const { leaked } = bench.target;
+  const complete = bench.table.counters.acknowledgedBytes;
+  runWithLeftOut(bench, 30_000);
+  assert.ok(bench.target.leaked - leaked <= 4, `${bench.target.leaked - leaked}`);
+  assert.equal(bench.table.counters.acknowledgedBytes - complete, 30_000 / 40 * 10);
+  bench.target.leftOut.clear();
+  bench.run(15_000, 100);
+  const before = bench.target.connections.size;
+  for (let i = 0; i < 100; i++) bench.connect(0, CLIENT + 0x100);
+  bench.run(100);
+  assert.equal(
+    bench.target.connections.size - before,
+    100,
+    "with the route they are served at once",
+  );
+});
+
+Deno.test("interlock: many connections at once of one network are no silence", () => {
+  const bench = new Bench();
+  bench.run(2_000, 100);
+  const before = bench.table.counters.heldPackets;
+  for (let i = 0; i < 500; i++) bench.connect();
+  bench.run(200);
+  assert.equal(bench.table.counters.heldPackets, before);
 });

@@ -228,6 +228,7 @@ class World {
         onProbing() {},
         onFailedProbe() {},
         onGo() {},
+        onSilentNetwork() {},
       },
     );
     interlock.setWayBack(true, 0);
