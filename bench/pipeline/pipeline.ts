@@ -6,6 +6,7 @@
 import { PcapFileReader } from "../../src/capture/pcap_file.ts";
 import { TimerWheel } from "../../src/loop/timer_wheel.ts";
 import { DEFAULT_SESSION_CONFIG, type SessionConfig } from "../../src/session/config.ts";
+import { Gate } from "../../src/session/gate.ts";
 import { SessionTable } from "../../src/session/session_table.ts";
 import { TransferMap } from "../../src/session/transfer.ts";
 import { RECORD_BYTES, ResponseDecoder } from "../../src/tunnel/codec.ts";
@@ -46,15 +47,16 @@ export class Pipeline {
   readonly #fire = (slot: number): void => this.table.onTimer(slot);
 
   constructor(config: Partial<SessionConfig> = {}) {
+    const transfers = new TransferMap([{
+      onlineAddress: ONLINE_ADDRESS,
+      onlinePort: SERVICE_PORT,
+      targetAddress: TARGET_ADDRESS,
+      targetPort: SERVICE_PORT,
+    }]);
     this.table = new SessionTable(
       { ...DEFAULT_SESSION_CONFIG, ...config },
-      new TransferMap([{
-        onlineAddress: ONLINE_ADDRESS,
-        onlinePort: SERVICE_PORT,
-        targetAddress: TARGET_ADDRESS,
-        targetPort: SERVICE_PORT,
-      }]),
-      this.sink,
+      transfers,
+      new Gate(this.sink, transfers),
       this.#wheel,
       { announce() {}, forget() {} },
     );
