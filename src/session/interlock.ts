@@ -66,7 +66,7 @@ export interface InterlockListener {
 export interface InterlockRules {
   /** Whether a target is probed before anything else is sent to it. */
   probesFirst: boolean;
-  /** Probes in a row that may fail, before the first one has passed and later. */
+  /** Probes in a row that may fail, before a target has accepted a connection and later. */
   maxFailures: { first: number; later: number };
 }
 
@@ -78,6 +78,8 @@ const SILENCE_MS = 3_000;
 const SILENCE_PACKETS = 6;
 const BUSY_SILENCE_MS = 1_000;
 const BUSY_SILENCE_PACKETS = 64;
+/** Stops in a row after which a late answer is not enough: a probe must pass. */
+const MAX_LATE = 3;
 /** Connections cut off, at least, and for each so many that were opened at most. */
 const CUT_OFF = 5;
 const OPENED_PER_CUT_OFF = 2;
@@ -104,7 +106,8 @@ class Way {
   /** Stops in a row that came soon after the way was open again. */
   relapses = 0;
   openedAtMs = -Infinity;
-  hasPassed = false;
+  /** Whether the target has ever accepted a connection. */
+  hasWorked = false;
   /** Since when packets wait for an answer; Infinity: none does. */
   askedSinceMs = Infinity;
   /** Connections the target has accepted, and those that were cut off; of late. */
@@ -166,13 +169,14 @@ export class Interlock {
 
   /** Some intercept is connected, or the last one is gone. */
   setWayBack(works: boolean, nowMs: number): void {
+    const isNews = works !== this.#wayBackWorks;
     this.#wayBackWorks = works;
     this.#ways.forEach((way, target) => {
       way.askedSinceMs = Infinity;
       way.door.asked = 0;
       way.door.networks?.clear();
-      way.nextProbeAtMs = nowMs;
-      if (way.probe !== undefined) this.#endProbe(way, target, nowMs);
+      // Its route may be unknown by now; the next one keeps the pause.
+      if (isNews && way.probe !== undefined) this.#endProbe(way, target, nowMs);
     });
   }
 
@@ -203,7 +207,8 @@ export class Interlock {
     else if ((flags & (TcpFlag.Rst | TcpFlag.Ack)) === TcpFlag.Rst) {
       this.#onReset(way, target, packet, nowMs);
     }
-    if (way.door.isShut && way.cause === StopCause.Silent) this.#open(way, target, nowMs);
+    const isLate = way.door.isShut && way.cause === StopCause.Silent;
+    if (isLate && way.relapses <= MAX_LATE) this.#open(way, target, nowMs);
     return false;
   }
 
@@ -268,6 +273,7 @@ export class Interlock {
   }
 
   #countOpened(way: Way): void {
+    way.hasWorked = true;
     if (++way.opened + way.cutOff <= REMEMBERED) return;
     way.opened >>= 1;
     way.cutOff >>= 1;
@@ -331,12 +337,12 @@ export class Interlock {
     const { result, tuple } = way.probe!;
     this.#endProbe(way, target, nowMs);
     if (result === ProbeResult.Passed) {
-      way.hasPassed = true;
+      way.hasWorked = true;
       this.#open(way, target, nowMs);
       return;
     }
     const { first, later } = this.#rules.maxFailures;
-    const isHopeless = ++way.failures >= (way.hasPassed ? later : first);
+    const isHopeless = ++way.failures >= (way.hasWorked ? later : first);
     way.nextProbeAtMs = isHopeless ? Infinity : nowMs + pauseMs(way.failures);
     const nextInMs = way.nextProbeAtMs - nowMs;
     this.#listener.onFailedProbe(target, result, tuple.localAddress, nextInMs);

@@ -41,7 +41,7 @@ export interface ReplayOptions {
   /** Whether `onLonely` is called when the last intercept is gone. Default false. */
   endsWithoutIntercept?: boolean;
   session: SessionConfig;
-  /** Probes of a target that may fail in a row, before one has passed and later. Default: all. */
+  /** Probes of a target that may fail in a row; see InterlockRules. Default: all of them. */
   maxFailedProbes?: InterlockRules["maxFailures"];
   /** How packets leave: by raw IP, or as frames where that is possible. */
   inject: InjectWay;

@@ -297,6 +297,33 @@ Deno.test("interlock: pauses between probes grow, and there is a last one where 
   assert.deepEqual(bench.received(), []);
 });
 
+Deno.test("interlock: a target that has worked may fail as often as it may later", () => {
+  const bench = new Bench({ rules: { probesFirst: false, maxFailures: { first: 1, later: 3 } } });
+  bench.run(2_000, 100);
+  bench.target.answers = "nowhere";
+  bench.run(60_000, 100);
+  assert.match(
+    bench.events.join(),
+    /^stop 0 Silent,probe 0,.*2000,.*4000,failed 0 NoAnswer Infinity$/,
+  );
+});
+
+Deno.test("interlock: answers that come late open the way at once, but not again and again", () => {
+  const bench = new Bench({ rules: { probesFirst: false } });
+  const late = () => {
+    bench.target.answers = "nowhere";
+    bench.run(2_500, 10);
+    bench.target.answers = "by intercept";
+    bench.events.length = 0;
+    const [port] = bench.target.connections.keys();
+    const fields = { flags: "A", destinationPort: port, sequence: 5001, acknowledgment: 100 };
+    bench.interlock.onResponse(fromTarget(fields), bench.nowMs);
+    return bench.events.join();
+  };
+  bench.run(1_000, 10);
+  assert.deepEqual(Array.from({ length: 5 }, late), ["go 0", "go 0", "go 0", "go 0", ""]);
+});
+
 Deno.test("interlock: probes wait for the tunnel, and begin again when it was interrupted", () => {
   const bench = new Bench();
   bench.interlock.setWayBack(false, 0);
