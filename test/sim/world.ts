@@ -206,7 +206,7 @@ class World {
     this.#interlock = this.#makeInterlock(sink, gate, transfers, report);
   }
 
-  /** Answers are lost now and then, which is no reason to stop: only a silent target is. */
+  /** Answers are lost now and then, which is no reason to stop: only silence is, for want of routes. */
   #makeInterlock(
     sink: PacketSink,
     gate: Gate,
@@ -222,8 +222,11 @@ class World {
       new SegmentWriter(sink, store, counters, 0),
       {
         onStop: (_, cause) => {
-          const isSilent = this.#scenario.app.syn === "ignore" && cause === StopCause.Silent;
-          if (!isSilent) report(`the interlock stops the replay: cause ${cause}`);
+          const { app, routesLostMs } = this.#scenario;
+          const mayBeSilent = app.syn === "ignore" || this.#agenda.nowMs >= routesLostMs;
+          if (cause !== StopCause.Silent || !mayBeSilent) {
+            report(`the interlock stops the replay: cause ${cause}`);
+          }
         },
         onProbing() {},
         onFailedProbe() {},
