@@ -3,7 +3,7 @@
 import { addresses, type Lab } from "../lab/hosts.ts";
 import { pause } from "../lab/programs.ts";
 import { readRecords, streamsOf } from "./dump_log.ts";
-import { Dumper, layottoConfiguration, QUICK } from "./dumper.ts";
+import { Dumper, layottoConfiguration, PATIENT, QUICK } from "./dumper.ts";
 import { FakeLoad } from "./fake_load.ts";
 import type { ScenarioResult } from "./lab.ts";
 import { compareHashes, findPcapng, hashes, replay, startServices } from "./scenario_capture.ts";
@@ -20,7 +20,7 @@ export async function join(lab: Lab, directory: string): Promise<ScenarioResult>
   const ask = ["ask", `${addresses.online}:${HTTP_PORT}`, `${CONNECTIONS}`, "1000000", "900"];
   lab.spawn("client", [Deno.execPath(), "run", "-A", program, ...ask]);
   const config = `${directory}/config.json`;
-  await Deno.writeTextFile(config, layottoConfiguration(QUICK, HTTP_PORT));
+  await Deno.writeTextFile(config, layottoConfiguration(PATIENT, HTTP_PORT));
   // The ring this time; the other scenarios use the raw socket.
   const args = ["-c", config, "--capture", "ring"];
   const dumper = await Dumper.start(lab, `${directory}/logs`, args);
