@@ -13,8 +13,8 @@ import { answeringFilter } from "./ring_filter.ts";
 
 /** The longest headers of a SYN-ACK. */
 const PACKET_BYTES = 120;
-/** Room for 8,192 SYN-ACKs. */
-const RING_BYTES = 2 << 20;
+/** Room for 32,768 SYN-ACKs, of all parts together. */
+const RING_BYTES = 8 << 20;
 
 /** Takes an IPv4 packet; the memory is valid during the call. */
 export type OnAnswer = (
@@ -32,15 +32,21 @@ export class ServiceAnswers {
   /**
    * @param pairs the services
    * @param partition only answers to clients of this part
+   * @param ringBytes room, 256 bytes for each answer
    * @throws SystemError, EPERM without root or CAP_NET_RAW
    */
-  constructor(pairs: readonly CapturePair[], partition: Partition, onAnswer: OnAnswer) {
+  constructor(
+    pairs: readonly CapturePair[],
+    partition: Partition,
+    onAnswer: OnAnswer,
+    ringBytes = RING_BYTES / partition.count,
+  ) {
     this.#onAnswer = onAnswer;
     this.#ring = new PacketRing({
       what: "watch for the services' answers",
       hasLinkHeader: false,
       packetBytes: PACKET_BYTES,
-      sizeBytes: RING_BYTES,
+      sizeBytes: ringBytes,
     });
     try {
       this.#ring.open({
@@ -55,14 +61,23 @@ export class ServiceAnswers {
     }
   }
 
-  /** Hands over what has come. */
-  look(): void {
-    const ring = this.#ring;
-    // Each is there at most once: what comes meanwhile is for the next look.
-    for (let left = ring.frameCount; left > 0 && !this.#closed && ring.isReady(); left--) {
-      this.#onAnswer(ring.bytes, ring.view, ring.packetOffset, ring.capturedLength);
-      ring.release();
+  /** Hands over what has come, in order, until the one that is looked for has. */
+  look(isFound: () => boolean): void {
+    while (!this.#closed && this.#ring.isReady()) {
+      this.#hand();
+      if (isFound()) return;
     }
+  }
+
+  /** Hands over what came before a time, µs since 1970: nobody has looked for it. */
+  handOld(beforeUs: number): void {
+    while (!this.#closed && this.#ring.isReady() && this.#ring.timestampUs < beforeUs) this.#hand();
+  }
+
+  #hand(): void {
+    const ring = this.#ring;
+    this.#onAnswer(ring.bytes, ring.view, ring.packetOffset, ring.capturedLength);
+    ring.release();
   }
 
   /** Answers that found no room. */

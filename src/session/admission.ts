@@ -117,6 +117,9 @@ export class Admission {
   readonly #strangers: UnprovenTable;
   /** SYNs with payload, by entry. */
   readonly #syns = new Map<number, { sequence: number; packet: Uint8Array<ArrayBuffer> }>();
+  /** The handshake whose SYN-ACK is looked for. */
+  #sought = 0;
+  readonly #isFound = () => (this.#handshakes.state[this.#sought] & ANSWERED) !== 0;
   /** Whether each transfer's service was seen to answer. */
   readonly #answers: boolean[];
 
@@ -209,7 +212,10 @@ export class Admission {
     const entry = table.find(address, word);
     if (entry < 0) return Verdict.None;
     // The SYN-ACK left before this packet came, but it may not have been read yet.
-    if ((table.state[entry] & ANSWERED) === 0) this.evidence.lookAgain();
+    if ((table.state[entry] & ANSWERED) === 0) {
+      this.#sought = entry;
+      this.evidence.lookAgain(this.#isFound);
+    }
     const behindSyn = seqDiff(packet.sequence, (table.first[entry] + 1) | 0);
     // Without a SYN it may be a late copy of an answer: only the very first packet counts.
     const hasSyn = (table.state[entry] & HAS_SYN) !== 0;

@@ -6,6 +6,9 @@ import { type OnAnswer, ServiceAnswers } from "../capture/service_answers.ts";
 import type { ServiceEvidence } from "../session/service_evidence.ts";
 import type { Partition } from "../wire/partition.ts";
 
+/** Captured packets are not read later than this, if all is well. */
+const KEPT_MS = 1_000;
+
 /** Watches the services' SYN-ACKs, and asks the kernel where that does not help. */
 export class HostEvidence implements ServiceEvidence {
   readonly #answers: ServiceAnswers;
@@ -30,8 +33,13 @@ export class HostEvidence implements ServiceEvidence {
     }
   }
 
-  lookAgain(): void {
-    this.#answers.look();
+  lookAgain(isFound: () => boolean): void {
+    this.#answers.look(isFound);
+  }
+
+  /** Takes SYN-ACKs that nobody has looked for; to be called now and then, so that there is room. */
+  tidy(): void {
+    this.#answers.handOld((Date.now() - KEPT_MS) * 1000);
   }
 
   hasConnection(

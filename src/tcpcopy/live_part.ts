@@ -18,6 +18,8 @@ export interface LiveSource extends LiveCapture {
 
 /** How long sessions may go on after the capture was stopped. */
 const DRAIN_MS = 3_000;
+/** How often SYN-ACKs that nobody needed are taken out of the way. */
+const TIDY_EVERY_MS = 100;
 
 export class LivePart extends ReplayPart {
   protected readonly played = 0;
@@ -117,6 +119,6 @@ export class LivePart extends ReplayPart {
     }
     table.evidence = this.#evidence;
     const { loop } = this;
-    loop.onTurnEnd(() => this.#evidence?.lookAgain());
+    loop.every(TIDY_EVERY_MS, () => this.#evidence?.tidy());
   }
 }

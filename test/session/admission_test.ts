@@ -154,6 +154,23 @@ Deno.test("an answer that waits to be read is asked for", () => {
   assert.equal(world.sent(), "S");
 });
 
+Deno.test("answers are read up to the one that is looked for: the client's next connection waits", () => {
+  const world = new World();
+  const next = 7_000_000;
+  const waiting = [CLIENT_ISS, next];
+  world.table.evidence = {
+    lookAgain(isFound) {
+      while (waiting.length > 0 && !isFound()) world.answer(CLIENT, CLIENT_PORT, waiting.shift());
+    },
+    hasConnection: () => false,
+  };
+  for (const sequence of [CLIENT_ISS, next]) {
+    world.syn({ sequence });
+    world.client({ flags: "A", sequence: sequence + 1 });
+    assert.equal(world.sent(), "S");
+  }
+});
+
 Deno.test("where the service's answers leave from another port, the kernel's word counts", () => {
   for (const word of [true, false]) {
     const world = new World();
