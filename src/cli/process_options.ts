@@ -6,7 +6,8 @@ import { message } from "@optique/core/message";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
-import { LEVEL_NAMES, type LevelName, openLog } from "../observe/log.ts";
+import { onSignals } from "../loop/signals.ts";
+import { LEVEL_NAMES, type LevelName, openLog, reopenLog } from "../observe/log.ts";
 import { isDaemon, launchDaemon } from "./daemon.ts";
 import { PidFile } from "./pid_file.ts";
 
@@ -24,7 +25,8 @@ export const processOptions = object("Process and log", {
   ),
   log: optional(
     option("-l", "--log-file", string({ metavar: "FILE" }), {
-      description: message`Append the log to this file instead of standard error.`,
+      description:
+        message`Append the log to this file instead of standard error. SIGUSR1 and SIGHUP open it again, after a rotation.`,
     }),
   ),
   logLevel: withDefault(
@@ -62,5 +64,10 @@ export async function runProcess(
     return await launchDaemon();
   }
   using _pidFile = options.pidFile === undefined ? undefined : new PidFile(options.pidFile);
-  return await start(openLog({ program, file: options.log, level: options.logLevel }));
+  const log = openLog({ program, file: options.log, level: options.logLevel });
+  // Until the very end: its default would end the program.
+  onSignals(["SIGUSR1"], (signal) => {
+    if (!reopenLog(log, signal)) log.info(`${signal}: there is no --log-file (-l) to open again`);
+  });
+  return await start(log);
 }

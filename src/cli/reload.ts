@@ -1,13 +1,15 @@
 /**
- * Reading the configuration file again on SIGHUP. What may change does, with a line that says so;
- * what needs a restart stays and is named; a file that is no good leaves everything as it was.
+ * What SIGHUP asks for: the log's file is opened again, and the configuration file read again. What may
+ * change does, with a line that says so; what needs a restart stays and is named; a file that is no good
+ * leaves everything as it was.
  */
 
 import type { Logger } from "@logtape/logtape";
 import { onSignals } from "../loop/signals.ts";
-import { setLogLevel } from "../observe/log.ts";
+import { reopenLog, setLogLevel } from "../observe/log.ts";
 import type { GivenOptions } from "./given_options.ts";
 import type { Settings } from "./program.ts";
+import { endsWithTerminal } from "./terminal.ts";
 
 /** What changed between two readings of a configuration. */
 export interface ConfigurationChange {
@@ -52,15 +54,15 @@ export interface ReloadOptions<T, O> {
 }
 
 /**
- * Reloads on SIGHUP from now on, if there is a configuration file. Without one a daemon stays and
- * says so; any other program ends as on SIGTERM: its terminal is gone.
+ * Opens the log's file and reads the configuration file again on SIGHUP from now on. With neither a
+ * configuration file nor a life beyond its terminal the program ends as on SIGTERM: see
+ * {@linkcode endsWithTerminal}.
  *
  * @returns a function that ends this
  */
-export function reloadOnHangup<T extends { readonly daemon: boolean }, O>(
-  options: ReloadOptions<T, O>,
-): () => void {
+export function reloadOnHangup<T, O>(options: ReloadOptions<T, O>): () => void {
   const { log, interpret, apply } = options;
+  const isTied = options.settings.path === undefined && endsWithTerminal();
   const reloadable = new Set([...ALWAYS_RELOADABLE, ...options.reloadable]);
   let { settings } = options;
   const reload = async (): Promise<void> => {
@@ -81,9 +83,15 @@ export function reloadOnHangup<T extends { readonly daemon: boolean }, O>(
     }
   };
   return onSignals(["SIGHUP"], () => {
+    if (isTied) {
+      Deno.kill(Deno.pid, "SIGTERM");
+      return;
+    }
+    const isReopened = reopenLog(log, "SIGHUP");
     if (settings.path !== undefined) void reload();
-    else if (settings.given.daemon) log.info("SIGHUP: there is no --config file to read again");
-    else Deno.kill(Deno.pid, "SIGTERM");
+    else if (!isReopened) {
+      log.info("SIGHUP: there is no --log-file to open again, and no --config file to read again");
+    }
   });
 }
 

@@ -32,6 +32,9 @@ export type ForwardedLevel = "debug" | "info" | "warn" | "error";
 
 let minimum = 1;
 
+/** The log's file and its path; undefined where the log goes to standard error. */
+let openedFile: { readonly path: string; file: Deno.FsFile } | undefined;
+
 /** Changes the level of all logs; anything that is no level's name is "info". */
 export function setLogLevel(name: string | undefined): void {
   const index = (LEVEL_NAMES as readonly string[]).indexOf(name ?? "info");
@@ -49,13 +52,40 @@ function isWanted(level: LogLevel): boolean {
  * @throws Error when the file cannot be opened for appending
  */
 export function openLog(options: LogOptions): Logger {
-  const write = options.file === undefined ? writerTo(Deno.stderr) : writerToFile(options.file);
+  openedFile = options.file === undefined
+    ? undefined
+    : { path: options.file, file: openFile(options.file) };
+  const write = writerTo(() => openedFile?.file ?? Deno.stderr);
   const encoder = new TextEncoder();
   const { program } = options;
   setLogLevel(options.level);
   return logTo(program, (record) => {
     if (isWanted(record.level)) write(encoder.encode(formatLine(program, record)));
   });
+}
+
+/**
+ * Opens the log's file again by its path, after it was renamed to make room for a new one. If that
+ * cannot be, the lines go on to the old file, and the first of them says why.
+ *
+ * @param why what asked for it, for example a signal's name
+ * @returns false when the log goes to no file
+ */
+export function reopenLog(log: Logger, why: string): boolean {
+  if (openedFile === undefined) return false;
+  const { path, file } = openedFile;
+  try {
+    openedFile.file = openFile(path);
+  } catch (error) {
+    log.warn(
+      `${why}: ${(error as Error).message}; this file is written on. ` +
+        `User ${Deno.uid()}, as whom the program runs, must be able to write the new file`,
+    );
+    return true;
+  }
+  file.close();
+  log.info(`${why}: log file ${path} opened again`);
+  return true;
 }
 
 /**
@@ -98,11 +128,17 @@ function textOf(record: LogRecord): string {
     : record.message.map(String).join("");
 }
 
-/** The operator may have closed the pipe (`tcpcopy | head`): the replay goes on without a log. */
-function writerTo(stream: { writeSync(bytes: Uint8Array): number }): (line: Uint8Array) => void {
+/**
+ * The operator may have closed the pipe (`tcpcopy | head`): the replay goes on without a log.
+ *
+ * @param stream where the next line goes
+ */
+function writerTo(
+  stream: () => { writeSync(bytes: Uint8Array): number },
+): (line: Uint8Array) => void {
   return (line) => {
     try {
-      for (let at = 0; at < line.length;) at += stream.writeSync(line.subarray(at));
+      for (let at = 0; at < line.length;) at += stream().writeSync(line.subarray(at));
     } catch (error) {
       if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
     }
@@ -110,9 +146,9 @@ function writerTo(stream: { writeSync(bytes: Uint8Array): number }): (line: Uint
 }
 
 /** A file made as root is given to the user nobody, whom the program becomes. */
-function writerToFile(path: string): (line: Uint8Array) => void {
+function openFile(path: string): Deno.FsFile {
   try {
-    return writerTo(openForAppending(path, 0o644, giveToNobody));
+    return openForAppending(path, 0o644, giveToNobody);
   } catch (error) {
     throw new Error(`log file ${path} cannot be opened for appending: ${(error as Error).message}`);
   }

@@ -9,6 +9,7 @@ import { standBack } from "../cli/stand_back.ts";
 import { StrategyFiles } from "../cli/strategy_files.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { onSignals } from "../loop/signals.ts";
+import { reopenLog } from "../observe/log.ts";
 import { parseStrategyDocument } from "../sampling/strategy_document.ts";
 import { VERSION } from "../version.ts";
 import { PassiveCapture } from "./capture.ts";
@@ -84,7 +85,8 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
   const ended = Promise.withResolvers<void>();
   const unsubscribe = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], (signal) => {
     if (signal === "SIGHUP") {
-      strategyFiles.reload("SIGHUP");
+      reopenLog(log, signal);
+      strategyFiles.reload(signal);
       return;
     }
     log.info(`${signal}: ending`);

@@ -1,5 +1,6 @@
 /**
- * What the programs keep of root's rights when they run, and whether links lead them astray.
+ * What the programs keep of root's rights when they run, whether links lead them astray, and what of
+ * root's files they can still use.
  *
  *     deno run -A test/lab/privileges.ts
  *
@@ -10,6 +11,7 @@
 
 import { lchownSync } from "node:fs";
 import { layottoConfiguration, QUICK } from "../trafficdump/dumper.ts";
+import { NOBODY } from "../../ffi/privileges.ts";
 import { isInside, isUserNamespace, runInside, watchParent } from "./enter.ts";
 import { addresses, fileExists, type HostName, Lab } from "./hosts.ts";
 import { leftPrivileges } from "./left_privileges.ts";
@@ -108,9 +110,56 @@ async function look(lab: Lab, directory: string, setup: Setup): Promise<[LabProc
     const written = `${directory}/logs/dump/dump_static_conf.log`;
     if (!await until(() => textOf(written) !== "", process)) problems.push("nothing was dumped");
   }
+  problems.push(...await rotate(process, log));
   judge("after a while");
   if (textOf(pidFile) !== `${process.pid}\n`) problems.push(`${name}: the process file is wrong`);
   return [process, problems];
+}
+
+/**
+ * Rotates a log whose directory is root's: nobody can make no new one there, and writes the one that
+ * logrotate makes.
+ */
+async function rotate(process: LabProcess, log: string): Promise<string[]> {
+  const problems: string[] = [];
+  const ask = async (signal: Deno.Signal, path: string, pattern: RegExp) => {
+    process.signal(signal);
+    if (await until(() => pattern.test(textOf(path)), process)) return;
+    problems.push(`${process.name}: ${signal}: expected ${pattern} in ${path}: ${textOf(path)}`);
+  };
+  const old = `${log}.1`;
+  const make = () => {
+    Deno.writeTextFileSync(log, "");
+    Deno.chmodSync(log, 0o640);
+    Deno.chownSync(log, NOBODY, NOBODY);
+  };
+  Deno.renameSync(log, old);
+  await ask("SIGUSR1", old, /warning: SIGUSR1: log file .* cannot be opened .*Permission denied/);
+  make();
+  await ask("SIGUSR1", log, /: SIGUSR1: log file .* opened again/);
+  Deno.renameSync(log, old);
+  make();
+  await ask("SIGHUP", log, /: SIGHUP: log file .* opened again/);
+  return problems;
+}
+
+/** A configuration that root alone can read is used, and the log says that it will not be again. */
+async function secret(lab: Lab, directory: string): Promise<string[]> {
+  const problems: string[] = [];
+  for (const { name, host, args } of SETUPS) {
+    const path = `${directory}/${name}.json`;
+    Deno.chmodSync(path, 0o600);
+    // There is no intercept any more.
+    const lonely = name === "tcpcopy" ? ["-L"] : [];
+    const process = lab.spawn(host, [...ours(name), ...args(directory), ...lonely], { name });
+    const warned = () => /\.json will not be read again: .* nobody/.test(process.output);
+    if (!await until(warned, process)) problems.push(`${name}: ${process.lastLines(5)}`);
+    process.signal("SIGUSR1");
+    const answered = () => /SIGUSR1: there is no --log-file/.test(process.output);
+    if (!await until(answered, process)) problems.push(`${name}: ${process.lastLines(5)}`);
+    await process.stop();
+  }
+  return problems;
 }
 
 /** Ends a program; the file with its number goes with it. */
@@ -209,6 +258,7 @@ async function main(): Promise<number> {
     }
     for (const process of running.reverse()) problems.push(...await end(process, directory));
     problems.push(...await baits(lab, directory));
+    problems.push(...await secret(lab, directory));
     console.log(JSON.stringify(problems));
     return problems.length === 0 ? 0 : 1;
   } finally {

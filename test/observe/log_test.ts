@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { lchownSync } from "node:fs";
 import { NOBODY } from "../../ffi/privileges.ts";
-import { openLog } from "../../src/observe/log.ts";
+import { openLog, reopenLog } from "../../src/observe/log.ts";
 
 Deno.test("a line is logged as it stands, with time, program and level", () => {
   const file = Deno.makeTempFileSync();
@@ -44,4 +44,36 @@ Deno.test({
       Deno.removeSync(directory, { recursive: true });
     }
   },
+});
+
+Deno.test("after a rotation the log goes to the new file, or on to the old one and says why", () => {
+  const directory = Deno.makeTempDirSync();
+  const [path, first, second] = ["log", "log.1", "log.2"].map((name) => `${directory}/${name}`);
+  try {
+    const log = openLog({ program: "tcpcopy", file: path });
+    log.info("one");
+    Deno.renameSync(path, first);
+    log.info("two");
+    assert.equal(reopenLog(log, "SIGUSR1"), true);
+    log.info("three");
+    assert.match(Deno.readTextFileSync(first), /tcpcopy: one\n.* tcpcopy: two\n$/);
+    assert.match(
+      Deno.readTextFileSync(path),
+      /^\S+ \S+ tcpcopy: SIGUSR1: log file \S+\/log opened again\n.* tcpcopy: three\n$/,
+    );
+    Deno.renameSync(path, second);
+    Deno.mkdirSync(path);
+    assert.equal(reopenLog(log, "SIGHUP"), true);
+    log.info("four");
+    assert.match(
+      Deno.readTextFileSync(second),
+      /warning: SIGHUP: log file \S+\/log cannot be opened .*; this file is written on\. .*\n.* four\n$/,
+    );
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
+
+Deno.test("a log on standard error is not opened again", () => {
+  assert.equal(reopenLog(openLog({ program: "tcpcopy" }), "SIGUSR1"), false);
 });

@@ -101,6 +101,12 @@ export const processRows: readonly Row[] = [
     assert.equal((await stage.arrived(ids)).length, ids.count);
     const session = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ")[3];
     assert.equal(Number(session), pid, "it is the leader of a session of its own");
+    // It has no terminal that could be gone: it is asked for something.
+    Deno.chmodSync(stage.directory, 0o755);
+    Deno.kill(pid, "SIGHUP");
+    const isReopened = () => /SIGHUP: log file .* opened again/.test(Deno.readTextFileSync(log));
+    for (let i = 0; i < 50 && !isReopened(); i++) await pause(100);
+    assert.ok(isReopened(), Deno.readTextFileSync(log));
     Deno.kill(pid, "SIGINT");
     for (let i = 0; i < 50 && exists(pidFile); i++) await pause(100);
     assert.equal(exists(pidFile), false);
