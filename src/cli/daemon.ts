@@ -28,7 +28,8 @@ export async function launchDaemon(): Promise<number> {
     args,
     env: { [MARK]: "1" },
     detached: true,
-    stdin: "null",
+    // What is piped in is for the copy; a terminal belongs to whoever types there.
+    stdin: Deno.stdin.isTerminal() ? "null" : "inherit",
     stdout: "null",
     stderr: "piped",
   }).spawn();
@@ -52,11 +53,13 @@ export async function launchDaemon(): Promise<number> {
 /**
  * To be called when the program is ready. In the background it lets the starting command return, and
  * lets go of its streams: what is written there from now on goes nowhere.
+ *
+ * @param options.readsInput whether standard input is still read, and stays
  */
-export function announceReady(): void {
+export function announceReady(options: { readsInput?: boolean } = {}): void {
   if (!isDaemon()) return;
   Deno.env.delete(MARK);
   const line = new TextEncoder().encode(`${READY}\n`);
   for (let at = 0; at < line.length;) at += Deno.stderr.writeSync(line.subarray(at));
-  replaceStandardStreams();
+  replaceStandardStreams({ keepsInput: options.readsInput === true });
 }

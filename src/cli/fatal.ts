@@ -16,15 +16,16 @@ export async function runMain(program: string, main: () => Promise<number>): Pro
   try {
     code = await main();
   } catch (error) {
-    console.error(describe(program, error));
+    console.error(`${program}: ${describeError(error)}`);
   }
   Deno.exit(code);
 }
 
-function describe(program: string, error: unknown): string {
+/** Why a program ends, in one line; a fault of the program with its stack. */
+export function describeError(error: unknown): string {
   const isFault = error instanceof TypeError || error instanceof RangeError ||
     error instanceof ReferenceError || !(error instanceof Error);
-  if (!isFault || error instanceof SystemError) return `${program}: ${(error as Error).message}`;
+  if (!isFault || error instanceof SystemError) return (error as Error).message;
   const stack = error instanceof Error ? error.stack : String(error);
-  return `${program}: this is a fault of the program, please report it: ${stack}`;
+  return `this is a fault of the program, please report it: ${stack}`;
 }

@@ -9,6 +9,7 @@ import { choice, string } from "@optique/core/valueparser";
 import { onSignals } from "../loop/signals.ts";
 import { LEVEL_NAMES, type LevelName, openLog, reopenLog } from "../observe/log.ts";
 import { isDaemon, launchDaemon } from "./daemon.ts";
+import { describeError } from "./fatal.ts";
 import { PidFile } from "./pid_file.ts";
 
 /** A program merges them into its own. */
@@ -69,5 +70,11 @@ export async function runProcess(
   onSignals(["SIGUSR1"], (signal) => {
     if (!reopenLog(log, signal)) log.info(`${signal}: there is no --log-file (-l) to open again`);
   });
-  return await start(log);
+  try {
+    return await start(log);
+  } catch (error) {
+    // Where the command was given nobody reads any more, once a daemon was ready.
+    if (options.daemon && options.log !== undefined) log.error(describeError(error));
+    throw error;
+  }
 }

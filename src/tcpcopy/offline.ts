@@ -59,7 +59,7 @@ export async function runOffline(
     log.info(
       `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${name}${known}`,
     );
-    announceReady();
+    announceReady({ readsInput: source.paths.includes("-") });
     const isBroken = () => parts.some(({ status }) => status.defect !== undefined);
     for (let round = 0; round < times && !interrupted && !isBroken(); round++) {
       progress.round++;

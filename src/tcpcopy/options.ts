@@ -273,7 +273,8 @@ export function readOptions(): Settings<GivenTcpcopyOptions> {
 }
 
 /**
- * Makes sense of the options. Pure but for a look at which files and devices there are.
+ * Makes sense of the options. Pure but for a look at which files and devices there are, and at what
+ * standard input is.
  *
  * @throws UsageError for values that make no sense
  */
@@ -292,6 +293,12 @@ export function interpretOptions(given: GivenTcpcopyOptions): TcpcopyOptions {
   if (isOffline && given.times > 1 && input.files.includes("-")) {
     throw new UsageError(
       "-T: standard input can be played once only; save the capture to a file first",
+    );
+  }
+  if (isOffline && input.files.includes("-") && given.daemon && Deno.stdin.isTerminal()) {
+    throw new UsageError(
+      "-d -i -: a program in the background cannot read from a terminal: pipe a capture in, or " +
+        "name a file",
     );
   }
   if (isOffline) assertDumpLogs(input.files, given.clientIp !== undefined);

@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import { addresses } from "../lab/hosts.ts";
-import { APPLICATION_PORT } from "../lab/programs.ts";
+import { APPLICATION_PORT, ours, pause } from "../lab/programs.ts";
 import type { ConnectionRecord } from "../lab/report.ts";
 import { workloadNamed } from "../lab/workloads.ts";
 import type { Stage } from "./stage.ts";
+import { writeSynthetic } from "./synthetic.ts";
 
 const PORT = APPLICATION_PORT;
 const FILTER = `tcp and src port ${PORT}`;
@@ -124,6 +125,33 @@ export const manyCases: readonly ManyCase[] = [
         assert.equal((await stage.arrived(ids, expected)).length, expected, args.join(" "));
         await tcpcopy.stop();
       }
+    },
+  },
+  {
+    name: "in the background, with a capture piped in",
+    test: async (stage) => {
+      await stage.usual();
+      const [capture, log] = [stage.path("piped.pcap"), stage.path("piped.log")];
+      writeSynthetic(capture, { clients: 5 });
+      const start = async (pipe: string) => {
+        const process = stage.lab.spawn("online", [
+          ...["sh", "-c", `${pipe} | "$@"`, "sh", ...ours("tcpcopy"), "-d", "-l", log, "-i", "-"],
+          ...["-x", `${PORT}-${addresses.target}:${PORT}`, "-s", addresses.assistant],
+          ...["-c", "198.19.0.x"],
+        ]);
+        assert.equal((await process.ended).code, 0, process.output);
+      };
+      const logged = async (pattern: RegExp) => {
+        for (let i = 0; i < 200 && !pattern.test(Deno.readTextFileSync(log)); i++) await pause(100);
+        assert.match(Deno.readTextFileSync(log), pattern);
+      };
+      // What comes after the program was ready is still read; damage in it is told in the log.
+      const second = `tail -c +101 ${capture} | head -c 200`;
+      const rest = `tail -c +301 ${capture}`;
+      await start(`{ head -c 100 ${capture}; sleep 1; ${second}; sleep 1; ${rest}; }`);
+      await logged(/ tcpcopy: sessions +5$/m);
+      await start(`{ head -c 100 ${capture}; sleep 1; seq 1000; }`);
+      await logged(/ error: .*standard input/);
     },
   },
 ];

@@ -294,6 +294,19 @@ Deno.test("intercept: a port in use", async () => {
   assert.notEqual(code, 0);
 });
 
+Deno.test("tcpcopy: a terminal to be read in the background", async () => {
+  const words = [Deno.execPath(), "run", "-A", "--quiet", `${root}src/tcpcopy/main.ts`];
+  const command = [...words, ...transfer, ...nowhere, "-d", "-i", "-"].join(" ");
+  const { code, stdout } = await new Deno.Command("script", {
+    args: ["-qec", command, "/dev/null"],
+    stdin: "null",
+    signal: AbortSignal.timeout(20_000),
+  }).output();
+  const text = new TextDecoder().decode(stdout).trim();
+  assert.match(text, /^tcpcopy: -d -i -: .* cannot read from a terminal: .*$/);
+  assert.equal(code, 1);
+});
+
 for (
   const [program, args, how] of [
     ["tcpcopy", [...transfer, ...nowhere], ""],
