@@ -39,6 +39,7 @@ const BATCHES_PER_TURN = 4;
  * what is read most, fall into different sets of the processor's cache.
  */
 const SLOT_BYTES = 65_536 + 64;
+const DEFAULT_BUFFER_BYTES = 16 << 20;
 /** Batches drained at most while the socket is set up; far more than its first buffer holds. */
 const DRAIN_BATCHES = 10_000;
 
@@ -62,6 +63,8 @@ export class RawSocketCapture implements CaptureSource {
   readonly linkType: number = LinkType.Raw;
   /** The receive buffer the kernel granted; less than asked for without CAP_NET_ADMIN. */
   readonly receiveBufferBytes: number;
+  /** That it is less, and what helps. */
+  readonly warning: string | undefined;
 
   readonly #fd: number;
   readonly #filter: readonly FilterInstruction[];
@@ -104,7 +107,9 @@ export class RawSocketCapture implements CaptureSource {
       // what had come by then, then let through what is wanted: the exchange of filters is atomic.
       attachFilter(this.#fd, DROP_ALL_FILTER, "raw socket capture");
       this.#drain();
-      this.receiveBufferBytes = setReceiveBuffer(this.#fd, options.receiveBufferBytes ?? 16 << 20);
+      const wantedBytes = options.receiveBufferBytes ?? DEFAULT_BUFFER_BYTES;
+      this.receiveBufferBytes = setReceiveBuffer(this.#fd, wantedBytes);
+      this.warning = warningOf(this.receiveBufferBytes, wantedBytes);
       this.#dropCounter = socketDrops(this.#fd);
       attachFilter(this.#fd, filter, "raw socket capture");
     } catch (error) {
@@ -198,4 +203,15 @@ export class RawSocketCapture implements CaptureSource {
       if (this.#closed) this.#memory.free();
     }
   }
+}
+
+/** What is said of a buffer that is smaller than asked for. */
+function warningOf(grantedBytes: number, wantedBytes: number): string | undefined {
+  if (grantedBytes >= wantedBytes) return undefined;
+  const [granted, wanted] = [grantedBytes, wantedBytes].map((bytes) =>
+    (bytes / (1 << 20)).toFixed(1)
+  );
+  return `the kernel grants the raw socket a buffer of ${granted} MB instead of ${wanted}: bursts ` +
+    "of packets will be lost. Give the program CAP_NET_ADMIN, too, or use --capture ring, or have " +
+    `root raise net.core.rmem_max to ${wantedBytes}`;
 }

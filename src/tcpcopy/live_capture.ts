@@ -141,7 +141,7 @@ function openRawSocket(
     sources: [source],
     isSorted: true,
     description: `a raw socket (buffer ${mb} MB)`,
-    warnings: [],
+    warnings: source.warning === undefined ? [] : [source.warning],
   };
 }
 

@@ -28,7 +28,11 @@ export interface PassiveCaptureOptions {
 }
 
 /** A capture that can be told to rest. */
-type RestingCapture = CaptureSource & { pause?(): void; resume?(): void };
+type RestingCapture = CaptureSource & {
+  pause?(): void;
+  resume?(): void;
+  readonly warning?: string | undefined;
+};
 
 const EXPIRE_EVERY_MS = 1_000;
 /** Half-full batches do not wait longer. */
@@ -53,6 +57,7 @@ export class PassiveCapture implements DumpSource {
     this.#table = new StreamTable({ outbox, counters: dump.counters, maxBytes, withPackets });
     this.#capture = openCapture(options);
     this.#capture.pause?.();
+    if (this.#capture.warning !== undefined) dump.log.warn(this.#capture.warning);
     this.description = options.way === "pcap"
       ? `libpcap on ${options.device}`
       : options.way === "raw"

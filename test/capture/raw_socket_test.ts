@@ -216,6 +216,27 @@ Deno.test({
 });
 
 Deno.test({
+  name: "a smaller buffer than asked for is told, with what helps",
+  ignore,
+  async fn() {
+    const output = await runElsewhere(
+      ["setpriv", "--bounding-set=-net_admin"],
+      `import { RawSocketCapture } from "./src/capture/raw_socket.ts";
+       for (const receiveBufferBytes of [64_000, 1_000_000_000]) {
+         const pairs = [{ port: 80 }];
+         const capture = new RawSocketCapture({ pairs, receiveBufferBytes });
+         console.log(capture.warning);
+         capture.close();
+       }`,
+    );
+    assert.match(
+      output,
+      /^undefined\nthe kernel grants .* \d+\.\d MB instead of 953\.7: .*CAP_NET_ADMIN.* to 1000000000\n$/,
+    );
+  },
+});
+
+Deno.test({
   name: "without CAP_NET_RAW the error says what is missing",
   ignore,
   async fn() {
