@@ -1,6 +1,6 @@
 /**
  * The real executables, made by the build: alone in an empty directory, without Deno on the PATH,
- * and in the lab in place of the sources.
+ * by the README's commands, and in the lab in place of the sources.
  */
 
 import assert from "node:assert/strict";
@@ -103,6 +103,25 @@ Deno.test("executables: built, alone in a directory, and in the lab", async (tes
         const output = decoder.decode(lab.stdout) + decoder.decode(lab.stderr);
         assert.deepEqual([lab.code, output.trim()], [0, "[]"]);
       },
+    });
+
+    await test.step("the README's commands for three servers", async () => {
+      // Another user starts them, too.
+      await Deno.chmod(directory, 0o755);
+      const lab = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "test/lab/readme.ts"],
+        cwd: root,
+        env: {
+          XDG_CACHE_HOME: `${directory}/readme's cache`,
+          TCPCOPY_LAB: `${directory}/tcpcopy alone/tcpcopy`,
+          INTERCEPT_LAB: `${directory}/intercept alone/intercept`,
+          DENO_DIR: await cachesOfDeno(),
+        },
+        stdin: "null",
+      }).output();
+      const decoder = new TextDecoder();
+      const output = decoder.decode(lab.stdout) + decoder.decode(lab.stderr);
+      assert.deepEqual([lab.code, output.trim()], [0, "[]"]);
     });
 
     await test.step("the lab: keep-alive and short connections", async () => {

@@ -82,6 +82,7 @@ const packages: Readonly<Record<string, string>> = {
   mariadb: "mariadb-client",
   psql: "postgresql",
   setpriv: "util-linux",
+  sysctl: "procps",
   sh: "dash",
 };
 

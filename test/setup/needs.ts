@@ -32,6 +32,7 @@ export const needs: readonly Need[] = [
   { name: "nsenter", kind: "command", package: "util-linux" },
   { name: "mount", kind: "command", package: "mount" },
   { name: "libpcap.so.0.8", kind: "library", package: "libpcap0.8" },
+  { name: "sysctl", kind: "command", package: "procps", testOnly: true },
   { name: "ethtool", kind: "command", package: "ethtool", testOnly: true },
   { name: "nft", kind: "command", package: "nftables", testOnly: true },
   { name: "tcpdump", kind: "command", package: "tcpdump", testOnly: true },
