@@ -35,7 +35,7 @@ export class SessionCounters {
   sentPackets = 0;
   /** Of these, those without payload, SYN, FIN or RST. */
   sentAcks = 0;
-  /** Payload segments sent again. */
+  /** Segments sent again: payload, SYN and FIN. */
   retransmits = 0;
   /** Retransmission time-outs. */
   timeouts = 0;

@@ -61,6 +61,10 @@ const AckNeed = { None: 0, Delayed: 1, Now: 2 } as const;
 const DELAYED_ACK_MS = 40; // RFC 1122 section 4.2.3.2 allows up to 500
 const DEFAULT_PEER_MSS = 536; // RFC 9293 section 3.7.1
 const INITIAL_WINDOW_SEGMENTS = 10; // RFC 6928
+/** Slow start counts at most so many segments of an acknowledgement (RFC 3465 section 2.2)… */
+const SLOW_START_SEGMENTS = 2;
+/** …and of those that follow a time-out, which may cover what had arrived before (section 2.3). */
+const SLOW_START_SEGMENTS_AFTER_TIMEOUT = 1;
 const DUPLICATE_ACK_THRESHOLD = 3; // RFC 5681
 /** SYNs sent again at once because the target still held an older connection. */
 const MAX_CHALLENGES = 3;
@@ -124,6 +128,10 @@ export class TcpEndpoint {
   #mss = DEFAULT_PEER_MSS;
   #congestionWindow = 0;
   #slowStartThreshold = 0x7fffffff;
+  /** Bytes acknowledged since the window grew last in congestion avoidance. */
+  #countedBytes = 0;
+  /** Whether a time-out came since slow start was left last. */
+  #hadTimeout = false;
   #duplicateAcks = 0;
   #inRecovery = false;
   #recover = 0;
@@ -148,6 +156,9 @@ export class TcpEndpoint {
   #recentTimestamp = 0;
 
   readonly #rtt = new RttEstimator();
+  /** Time-outs since something new was acknowledged last. */
+  #timeouts = 0;
+  /** The segment that is timed where there are no time stamps, and since when; -1: none. */
   #timedSequence = 0;
   #timedAtMs = -1;
   #timerKind: number = TimerKind.None;
@@ -191,6 +202,7 @@ export class TcpEndpoint {
     this.#probeSent = false;
     this.#persistMs = 0;
     this.#timedAtMs = -1;
+    this.#timeouts = 0;
     this.#timerKind = TimerKind.None;
     this.#rtt.resetBackoff();
     this.#recentTimestamp = 0;
@@ -352,6 +364,9 @@ export class TcpEndpoint {
       (this.#timestamps ? 12 : 0);
     this.#congestionWindow = INITIAL_WINDOW_SEGMENTS * this.#mss;
     this.#slowStartThreshold = 0x7fffffff;
+    this.#countedBytes = 0;
+    this.#hadTimeout = false;
+    this.#timeouts = 0;
     if (this.#timedAtMs >= 0) this.#rtt.sample(Math.max(1, nowMs - this.#timedAtMs));
     this.#rtt.resetBackoff();
     this.#timedAtMs = -1;
@@ -445,7 +460,7 @@ export class TcpEndpoint {
     this.stream.releaseTo(dataEnd);
     this.#sacked?.advance(acknowledgment);
     this.#sampleRtt(acknowledgment, options, nowMs);
-    this.#rtt.resetBackoff();
+    this.#timeouts = 0;
     this.#probeSent = false;
     if (this.#inRecovery && seqLess(acknowledgment, this.#recover)) {
       // A partial acknowledgement: the next hole is lost too (RFC 6582).
@@ -453,26 +468,39 @@ export class TcpEndpoint {
       if (!this.#sack) this.#retransmitNext = acknowledgment;
       this.#retransmitBudget = 2;
     } else {
-      if (this.#inRecovery) {
+      this.#duplicateAcks = 0;
+      if (!this.#inRecovery) this.#growCongestionWindow(acknowledged);
+      else {
         this.#inRecovery = false;
         this.#congestionWindow = this.#slowStartThreshold;
+        this.#countedBytes = 0;
       }
-      this.#duplicateAcks = 0;
-      this.#growCongestionWindow(acknowledged);
     }
     this.#rearm(nowMs);
   }
 
+  /** By the bytes acknowledged, not by the acknowledgements (RFC 3465). */
   #growCongestionWindow(acknowledged: number): void {
     const mss = this.#mss;
     if (this.#congestionWindow < this.#slowStartThreshold) {
-      this.#congestionWindow += Math.min(acknowledged, 2 * mss * 8); // appropriate byte counting
+      const segments = this.#hadTimeout ? SLOW_START_SEGMENTS_AFTER_TIMEOUT : SLOW_START_SEGMENTS;
+      this.#congestionWindow += Math.min(acknowledged, segments * mss);
     } else {
-      this.#congestionWindow += Math.max(1, Math.floor((mss * mss) / this.#congestionWindow));
+      this.#hadTimeout = false;
+      this.#countedBytes += acknowledged;
+      if (this.#countedBytes >= this.#congestionWindow) {
+        this.#countedBytes = 0;
+        this.#congestionWindow += mss;
+      }
     }
     if (this.#congestionWindow > 1 << 28) this.#congestionWindow = 1 << 28;
   }
 
+  /**
+   * What was sent again says nothing without time stamps: which of the two was acknowledged? So
+   * `#noteSentAgain` ends the timing, and a time-out that was backed off stays so until there is a
+   * sample again (Karn's algorithm, RFC 6298 sections 3 and 5).
+   */
   #sampleRtt(acknowledgment: number, options: TcpOptions, nowMs: number): void {
     if (this.#timestamps && options.hasTimestamps && options.tsecr !== 0) {
       const rttMs = seqDiff(this.#context.writer.timestamp(nowMs), options.tsecr);
@@ -577,7 +605,6 @@ export class TcpEndpoint {
       case TimerKind.Syn:
         this.#context.counters.timeouts++;
         this.#backOff();
-        this.#timedAtMs = -1;
         this.#synDue = true;
         break;
       case TimerKind.TailProbe:
@@ -601,10 +628,11 @@ export class TcpEndpoint {
     this.#congestionWindow = this.#mss;
     this.#inRecovery = false;
     this.#duplicateAcks = 0;
+    this.#countedBytes = 0;
+    this.#hadTimeout = true;
     // A second time-out without progress: the peer may have dropped what it reported (RFC 2018).
-    if (this.#rtt.backoffs > 0) this.#sacked?.clear();
+    if (this.#timeouts > 0) this.#sacked?.clear();
     this.#backOff();
-    this.#timedAtMs = -1;
     this.sndNxt = this.sndUna;
     this.#cursor = NONE;
     this.#timerAtMs = nowMs + this.#rtt.timeoutMs;
@@ -612,7 +640,7 @@ export class TcpEndpoint {
 
   #backOff(): void {
     this.#rtt.backOff();
-    if (this.#rtt.backoffs >= UNHEARD_TIMEOUTS) this.events |= EndpointEvent.Unheard;
+    if (++this.#timeouts >= UNHEARD_TIMEOUTS) this.events |= EndpointEvent.Unheard;
   }
 
   /** RFC 8985 section 7.3: the last segment again, so that the peer reports what is missing. */
@@ -670,6 +698,7 @@ export class TcpEndpoint {
   #sendSyn(nowMs: number): void {
     this.#synDue = false;
     if (this.sndMax === this.sndUna) this.#timedAtMs = nowMs;
+    else this.#noteSentAgain();
     this.sndMax = (this.sndUna + 1) | 0;
     this.sndNxt = this.sndMax;
     this.#context.writer.syn(this, this.sndUna, this.#offer, nowMs);
@@ -774,11 +803,15 @@ export class TcpEndpoint {
   #sendPiece(sequence: number, segment: number, length: number, nowMs: number): void {
     const store = this.#context.store;
     const from = seqDiff(sequence, store.sequence[segment]);
-    if (seqLess(sequence, this.sndMax)) this.#context.counters.retransmits++;
     const isEnd = from + length === store.length[segment];
     const push = isEnd && (store.flags[segment] & SegmentFlag.Push) !== 0;
     const flags = push ? TcpFlag.Ack | TcpFlag.Psh : TcpFlag.Ack;
     this.#write(sequence, flags, nowMs, segment, from, length);
+  }
+
+  #noteSentAgain(): void {
+    this.#context.counters.retransmits++;
+    this.#timedAtMs = -1;
   }
 
   #write(
@@ -789,6 +822,8 @@ export class TcpEndpoint {
     from: number,
     length: number,
   ): void {
+    const hasContent = length > 0 || (flags & TcpFlag.Fin) !== 0;
+    if (hasContent && seqLess(sequence, this.sndMax)) this.#noteSentAgain();
     this.#context.writer.write(
       this,
       sequence,

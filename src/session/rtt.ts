@@ -48,11 +48,6 @@ export class RttEstimator {
     this.#backoff = 0;
   }
 
-  /** Time-outs in a row without progress. */
-  get backoffs(): number {
-    return this.#backoff;
-  }
-
   /** Smoothed round-trip time in ms, rounded up; -1 before the first sample. */
   get smoothedMs(): number {
     return this.#smoothedEighths < 0 ? -1 : (this.#smoothedEighths + 7) >> 3;

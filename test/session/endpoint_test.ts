@@ -454,6 +454,141 @@ Deno.test("the tail is probed once, before the time-out", () => {
   assert.equal(bench.counters.timeouts, 0);
 });
 
+/** Opens, sends one segment and has it acknowledged: what is sent now is timed anew. */
+function timed(bench: Bench): void {
+  bench.open();
+  bench.write(10);
+  bench.output();
+  bench.nowMs += 10;
+  bench.hear({ flags: "A", ack: 10 });
+  assert.equal(bench.endpoint.roundTripMs, 10);
+}
+
+Deno.test("without time stamps what was sent again is not timed: probe, fast retransmit, SYN", () => {
+  const probed = new Bench();
+  timed(probed);
+  probed.write(10);
+  probed.output();
+  assert.deepEqual(probed.wait().slice(1), ["PA 10+10"]);
+  probed.nowMs += 1;
+  probed.hear({ flags: "A", ack: 20 });
+  assert.equal(probed.endpoint.roundTripMs, 10);
+
+  const repaired = new Bench();
+  timed(repaired);
+  for (let i = 0; i < 5; i++) repaired.write(MSS);
+  repaired.output();
+  repaired.nowMs += 150;
+  repaired.hear({ flags: "A", ack: 10, sack: [[10 + MSS, 10 + 5 * MSS]] });
+  assert.deepEqual(repaired.brief(), ["PA 10+1000"]);
+  repaired.nowMs += 10;
+  repaired.hear({ flags: "A", ack: 10 + 5 * MSS });
+  assert.equal(repaired.endpoint.roundTripMs, 10);
+
+  const challenged = new Bench();
+  challenged.endpoint.open(challenged.nowMs);
+  challenged.output();
+  challenged.nowMs += 700;
+  challenged.hear({ flags: "A", ack: 12_345 });
+  assert.deepEqual(challenged.brief().at(-1), "S -1+0");
+  challenged.nowMs += 10;
+  challenged.hear({ flags: "SA", at: -1 });
+  assert.equal(challenged.endpoint.state, EndpointState.Established);
+  assert.equal(challenged.endpoint.roundTripMs, -1);
+});
+
+Deno.test("with time stamps what was sent again is timed by what is echoed", () => {
+  const bench = new Bench({ timestamps: true });
+  bench.open({ timestamps: { value: 7, echo: 5_001_000 } });
+  bench.write(10);
+  bench.output();
+  bench.wait();
+  const sentAtMs = bench.nowMs;
+  bench.nowMs += 90;
+  bench.hear({ flags: "A", ack: 10, timestamps: { value: 8, echo: 5_000_000 + sentAtMs } });
+  assert.ok(bench.endpoint.roundTripMs > 10);
+});
+
+Deno.test("a backed-off time-out stays until something that went once is acknowledged", () => {
+  const bench = new Bench();
+  timed(bench);
+  bench.write(10);
+  bench.output();
+  bench.wait(); // the probe
+  bench.wait();
+  bench.wait();
+  // The round trip may have become as long as that: with the old time-out all would go twice.
+  bench.hear({ flags: "A", ack: 20 });
+  const timeoutOf = () => {
+    bench.write(10);
+    bench.output();
+    bench.wait();
+    const [waitedMs] = bench.wait();
+    return waitedMs;
+  };
+  const backedOffMs = timeoutOf();
+  assert.ok(backedOffMs >= 800, `${backedOffMs} ms`);
+  bench.hear({ flags: "A", ack: 30 });
+  bench.write(10);
+  bench.output();
+  bench.nowMs += 10;
+  bench.hear({ flags: "A", ack: 40 });
+  const afterMs = timeoutOf();
+  assert.ok(afterMs <= 200, `${afterMs} ms`);
+});
+
+Deno.test("slow start counts two segments of an acknowledgement, one after a time-out", () => {
+  const bench = new Bench();
+  bench.open();
+  for (let i = 0; i < 60; i++) bench.write(MSS);
+  assert.equal(bench.output().length, 10);
+  bench.hear({ flags: "A", ack: 10 * MSS, window: 65_535 });
+  assert.equal(bench.output().length, 12);
+  bench.hear({ flags: "A", ack: 11 * MSS, window: 65_535 });
+  assert.equal(bench.output().length, 2);
+  bench.wait(); // the probe
+  assert.deepEqual(bench.wait().length, 2);
+  // Only the first was lost: its acknowledgement covers all that had arrived before.
+  bench.hear({ flags: "A", ack: 24 * MSS, window: 65_535 });
+  assert.equal(bench.output().length, 2);
+});
+
+Deno.test("in congestion avoidance a window's worth of bytes opens it by a segment", () => {
+  const bench = new Bench();
+  bench.open();
+  for (let i = 0; i < 60; i++) bench.write(MSS);
+  bench.output();
+  bench.hear({ flags: "A", ack: 0, window: 65_535, sack: [[MSS, 10 * MSS]] });
+  bench.output();
+  bench.hear({ flags: "A", ack: 10 * MSS, window: 65_535 });
+  assert.equal(bench.output().length, 1); // with four on their way: half of what was in flight
+  let sent = 0;
+  for (let ack = 11; ack <= 14; ack++) {
+    bench.hear({ flags: "A", ack: ack * MSS, window: 65_535 });
+    sent += bench.output().length;
+  }
+  assert.equal(sent, 4);
+  bench.hear({ flags: "A", ack: 15 * MSS, window: 65_535 });
+  assert.equal(bench.output().length, 2);
+});
+
+Deno.test("what is sent again is counted: SYN, payload and FIN", () => {
+  const bench = new Bench();
+  bench.endpoint.open(bench.nowMs);
+  bench.output();
+  bench.wait();
+  assert.equal(bench.counters.retransmits, 1);
+  bench.hear({ flags: "SA", at: -1, mss: MSS });
+  bench.write(10);
+  bench.endpoint.finReleased = true;
+  bench.output();
+  assert.equal(bench.counters.retransmits, 1);
+  assert.deepEqual(bench.wait().slice(1), ["FA 10+0"]);
+  assert.equal(bench.counters.retransmits, 2);
+  assert.deepEqual(bench.wait().slice(1), ["PA 0+10", "FA 10+0"]);
+  assert.equal(bench.counters.retransmits, 4);
+});
+
 Deno.test("what was reported in an earlier flight does not count in a later one", () => {
   const bench = new Bench();
   bench.open();
