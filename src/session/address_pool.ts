@@ -8,7 +8,10 @@
 import { isInPartition, type Partition, WHOLE } from "../wire/partition.ts";
 import { type FlowTable, flowWord } from "./flow_table.ts";
 
-/** Value in the table of replayed flows for a connection that has ended shortly before. */
+/**
+ * Values in the table of replayed flows from here on are of connections that have ended shortly
+ * before: this and the number of the entry in the queue of those.
+ */
 export const RECENTLY_CLOSED = 0x40000000;
 
 const FIRST_PORT = 1024;
@@ -49,7 +52,8 @@ export class AddressPool {
 
   /**
    * @param addresses addresses to use in place of the clients' own; empty to keep those
-   * @param flows the replayed flows: (address, port and target) to a session or RECENTLY_CLOSED
+   * @param flows the replayed flows: (address, port and target) to a session, or RECENTLY_CLOSED
+   * and more
    * @param rules ports and addresses to keep to
    */
   constructor(addresses: Int32Array, flows: FlowTable, rules: PortRules = ALL_PORTS) {
@@ -86,14 +90,14 @@ export class AddressPool {
     const { portClass, portClasses, partition } = this.#rules;
     const own = portClasses === 1 ? clientPort : inClass(clientPort, portClass, portClasses);
     const keeps = (copy === 0 || this.#addresses.length > copy) && isInPartition(own, partition);
-    if (keeps && this.#take(address, own, target, -1)) return true;
+    if (keeps && this.#take(address, own, target, false)) return true;
     for (let i = 0; i < FREE_PROBES; i++) {
-      if (this.#take(address, this.#nextPort(), target, -1)) return true;
+      if (this.#take(address, this.#nextPort(), target, false)) return true;
     }
     // Everything probed was in use until shortly: the target's TIME-WAIT accepts a newer SYN.
-    if (keeps && this.#take(address, own, target, RECENTLY_CLOSED)) return true;
+    if (keeps && this.#take(address, own, target, true)) return true;
     for (let i = 0; i < CLOSED_PROBES; i++) {
-      if (this.#take(address, this.#nextPort(), target, RECENTLY_CLOSED)) return true;
+      if (this.#take(address, this.#nextPort(), target, true)) return true;
     }
     return false;
   }
@@ -111,9 +115,9 @@ export class AddressPool {
     }
   }
 
-  #take(address: number, port: number, target: number, acceptable: number): boolean {
+  #take(address: number, port: number, target: number, mayBeClosed: boolean): boolean {
     const use = this.#flows.get(address, flowWord(port, target));
-    if (use !== -1 && use !== acceptable) return false;
+    if (use !== -1 && !(mayBeClosed && use >= RECENTLY_CLOSED)) return false;
     this.address = address;
     this.port = port;
     return true;

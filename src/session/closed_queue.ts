@@ -1,30 +1,38 @@
 /**
  * Connections that ended shortly before, oldest first. Pure.
  *
- * They leave after a fixed time, so a ring is enough; when it is full the oldest leaves early.
+ * They leave after a fixed time, so a ring is enough; when it is full the oldest leaves early. The
+ * same connection may end again while it is here: each time is an entry of its own, with a number, by
+ * which its owner tells the latest from those before.
  */
 
-const CAPACITY = 1 << 16;
+/** Most entries; their numbers are below this. */
+export const CLOSED_ENTRIES = 1 << 16;
+
+/** Told of an entry that leaves: its connection, its number, and whether it may be pushed again. */
+export type OnExpired = (
+  address: number,
+  word: number,
+  entry: number,
+  mayStay: boolean,
+  nowMs: number,
+) => void;
 
 /** A bounded first-in first-out of (address, word, expiry). */
 export class ClosedQueue {
   readonly #holdMs: number;
-  readonly #address = new Int32Array(CAPACITY);
-  readonly #word = new Int32Array(CAPACITY);
-  readonly #expiresAtMs = new Float64Array(CAPACITY);
+  readonly #address = new Int32Array(CLOSED_ENTRIES);
+  readonly #word = new Int32Array(CLOSED_ENTRIES);
+  readonly #expiresAtMs = new Float64Array(CLOSED_ENTRIES);
   #head = 0;
   #count = 0;
-  readonly #onExpired: (address: number, word: number, mayStay: boolean) => boolean;
+  readonly #onExpired: OnExpired;
 
   /**
    * @param holdMs how long a connection stays
-   * @param onExpired called for every connection whose time has come; when it may stay, true keeps
-   * it for the same time once more
+   * @param onExpired called for every entry whose time has come, when it is no longer there
    */
-  constructor(
-    holdMs: number,
-    onExpired: (address: number, word: number, mayStay: boolean) => boolean,
-  ) {
+  constructor(holdMs: number, onExpired: OnExpired) {
     this.#holdMs = holdMs;
     this.#onExpired = onExpired;
   }
@@ -33,13 +41,15 @@ export class ClosedQueue {
     return this.#count;
   }
 
-  push(address: number, word: number, nowMs: number): void {
-    if (this.#count === CAPACITY) this.#pop(false, nowMs);
-    const at = (this.#head + this.#count) & (CAPACITY - 1);
+  /** @returns the entry's number, which no other has as long as it is here */
+  push(address: number, word: number, nowMs: number): number {
+    if (this.#count === CLOSED_ENTRIES) this.#pop(false, nowMs);
+    const at = (this.#head + this.#count) & (CLOSED_ENTRIES - 1);
     this.#address[at] = address;
     this.#word[at] = word;
     this.#expiresAtMs[at] = nowMs + this.#holdMs;
     this.#count++;
+    return at;
   }
 
   /** Forgets all connections without a word. */
@@ -54,10 +64,8 @@ export class ClosedQueue {
 
   #pop(mayStay: boolean, nowMs: number): void {
     const at = this.#head;
-    this.#head = (at + 1) & (CAPACITY - 1);
+    this.#head = (at + 1) & (CLOSED_ENTRIES - 1);
     this.#count--;
-    const address = this.#address[at];
-    const word = this.#word[at];
-    if (this.#onExpired(address, word, mayStay) && mayStay) this.push(address, word, nowMs);
+    this.#onExpired(this.#address[at], this.#word[at], at, mayStay, nowMs);
   }
 }

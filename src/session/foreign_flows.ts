@@ -1,11 +1,13 @@
 /** Captured connections that are another tcpcopy's replays, and are not replayed again. Pure. */
 
-import { ClosedQueue } from "./closed_queue.ts";
+import { CLOSED_ENTRIES, ClosedQueue } from "./closed_queue.ts";
 import { FlowTable } from "./flow_table.ts";
 
-/** Whether a flow was heard since the queue looked at it last. */
-const QUIET = 0;
-const HEARD = 1;
+/**
+ * A flow's value is the number of its entry in the queue; with this added, it was heard since the queue
+ * looked at it last.
+ */
+const HEARD = CLOSED_ENTRIES;
 
 /**
  * Remembers their flows, for what is captured of them later. A flow is forgotten when it was silent
@@ -31,20 +33,19 @@ export class ForeignFlows {
   add(address: number, word: number, nowMs: number): void {
     this.#queue ??= new ClosedQueue(
       this.#idleMs,
-      (address, word, mayStay) => this.#forget(address, word, mayStay),
+      (...expired) => this.#forget(...expired),
     );
     this.#queue.expire(nowMs);
-    const isKnown = this.#flows.get(address, word) >= 0;
-    this.#flows.set(address, word, HEARD);
-    if (!isKnown) this.#queue.push(address, word, nowMs);
+    if (this.has(address, word)) return;
+    this.#flows.set(address, word, this.#queue.push(address, word, nowMs) + HEARD);
   }
 
   /** Whether a flow is remembered; it was heard then. */
   has(address: number, word: number): boolean {
     if (this.#flows.size === 0) return false;
-    const state = this.#flows.get(address, word);
-    if (state === QUIET) this.#flows.set(address, word, HEARD);
-    return state >= 0;
+    const value = this.#flows.get(address, word);
+    if (value >= 0 && value < HEARD) this.#flows.set(address, word, value + HEARD);
+    return value >= 0;
   }
 
   /** The flow is a real client's now. */
@@ -52,12 +53,18 @@ export class ForeignFlows {
     if (this.#flows.size > 0) this.#flows.delete(address, word);
   }
 
-  #forget(address: number, word: number, mayStay: boolean): boolean {
-    if (mayStay && this.#flows.get(address, word) === HEARD) {
-      this.#flows.set(address, word, QUIET);
-      return true;
-    }
-    this.#flows.delete(address, word);
-    return false;
+  #forget(
+    address: number,
+    word: number,
+    entry: number,
+    mayStay: boolean,
+    nowMs: number,
+  ): void {
+    const value = this.#flows.get(address, word);
+    // Otherwise it was deleted, and is perhaps here anew.
+    if (value < 0 || value % HEARD !== entry) return;
+    if (mayStay && value >= HEARD) {
+      this.#flows.set(address, word, this.#queue!.push(address, word, nowMs));
+    } else this.#flows.delete(address, word);
   }
 }

@@ -14,7 +14,7 @@ import { AddressPool, mix, RECENTLY_CLOSED } from "./address_pool.ts";
 import { Admission, type Opening, Verdict } from "./admission.ts";
 import { BlockPool } from "./block_pool.ts";
 import { ClientSample } from "./client_sample.ts";
-import { ClosedQueue } from "./closed_queue.ts";
+import { CLOSED_ENTRIES, ClosedQueue } from "./closed_queue.ts";
 import type { SessionConfig } from "./config.ts";
 import { Delays } from "./delays.ts";
 import { SessionCounters } from "./counters.ts";
@@ -49,12 +49,17 @@ const HEADERS_BYTES = 40;
 const TIMESTAMPS_BYTES = 12;
 /** Above this share of the memory cap no new session begins. */
 const SHED_SHARE = 0.9;
-/** Value among the captured flows: its session has ended; what is still captured is ignored. */
+/**
+ * Values among the captured flows, each with the number of its entry in the queue added. Its session
+ * has ended; what is still captured is ignored.
+ */
 const FLOW_OVER = 0x40000000;
 /** The same, and something was captured since the queue looked at it last. */
-const FLOW_OVER_HEARD = FLOW_OVER + 1;
+const FLOW_OVER_HEARD = FLOW_OVER + CLOSED_ENTRIES;
 /** The session ended before its client was through: a while later the connection may be joined. */
-const FLOW_LOST = FLOW_OVER + 2;
+const FLOW_LOST = FLOW_OVER_HEARD + CLOSED_ENTRIES;
+/** Value among the replayed flows: in use by a probe; no entry of the queue has this number. */
+const PROBED = RECENTLY_CLOSED + CLOSED_ENTRIES;
 /** Sessions that send again in each ms after the tunnel was down. */
 const KICKED_PER_MS = 20;
 /** Routes that are announced again in a second because nothing is heard; as many at once. */
@@ -102,7 +107,7 @@ export class SessionTable implements SessionHost {
   };
   /** (client address, port and transfer × copies + copy) → session, or one of the FLOW_ values. */
   readonly #capturedFlows = new FlowTable();
-  /** (source address, port and target) → session or RECENTLY_CLOSED. */
+  /** (source address, port and target) → session, or RECENTLY_CLOSED and its entry's number. */
   readonly #replayFlows = new FlowTable();
   /** Flows that were open before the capture, and between two requests. */
   readonly #restingFlows = new FlowTable();
@@ -167,11 +172,11 @@ export class SessionTable implements SessionHost {
     this.#sample = new ClientSample(config);
     this.#closed = new ClosedQueue(
       config.recentlyClosedMs,
-      (address, word) => this.#forget(address, word),
+      (address, word, entry) => this.#forget(address, word, entry),
     );
     this.#over = new ClosedQueue(
       config.recentlyClosedMs,
-      (address, word, mayStay) => this.#forgetCaptured(address, word, mayStay),
+      (...expired) => this.#forgetCaptured(...expired),
     );
   }
 
@@ -326,7 +331,9 @@ export class SessionTable implements SessionHost {
     if (session !== undefined) {
       session.onCaptured(packet, nowMs);
       if (!session.ended) this.touch(session);
-    } else if (value === FLOW_OVER) this.#capturedFlows.set(address, word, FLOW_OVER_HEARD);
+    } else if (value >= FLOW_OVER && value < FLOW_OVER_HEARD) {
+      this.#capturedFlows.set(address, word, value + (FLOW_OVER_HEARD - FLOW_OVER));
+    }
   }
 
   /** Anyone can send a SYN: it is remembered, and nothing else changes. */
@@ -500,7 +507,7 @@ export class SessionTable implements SessionHost {
       return;
     }
     this.#options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
-    if (value === RECENTLY_CLOSED) {
+    if (value >= RECENTLY_CLOSED) {
       this.#answerForClosed(packet, nowMs);
       return;
     }
@@ -509,7 +516,7 @@ export class SessionTable implements SessionHost {
     this.touch(session);
   }
 
-  /** What the replayed flows know of a target's packet: a session, RECENTLY_CLOSED or -1. */
+  /** What the replayed flows know of a target's packet: a session, RECENTLY_CLOSED or more, or -1. */
   #replayOf(packet: Packet): number {
     let target = this.#transfers.targetIndex(packet.sourceAddress, packet.sourcePort);
     if (target < 0 && this.config.anyTargetAddress) target = this.#targetByClient(packet);
@@ -521,7 +528,7 @@ export class SessionTable implements SessionHost {
   /** Whether a reset means that the target has lost a connection on which it has just answered. */
   isCutOff(reset: Packet, nowMs: number): boolean {
     const value = this.#replayOf(reset);
-    if (value < 0 || value === RECENTLY_CLOSED) return false;
+    if (value < 0 || value >= RECENTLY_CLOSED) return false;
     const { endpoint } = this.#sessions[value]!;
     return endpoint.state === EndpointState.Established && !endpoint.peerFin &&
       reset.sequence === endpoint.rcvNxt &&
@@ -709,8 +716,8 @@ export class SessionTable implements SessionHost {
     const target = this.#transfers.targetOf[session.transfer];
     const word = flowWord(localPort, target);
     if (this.#replayFlows.get(localAddress, word) !== session.slot) return;
-    this.#replayFlows.set(localAddress, word, RECENTLY_CLOSED);
-    this.#closed.push(localAddress, word, nowMs);
+    const entry = this.#closed.push(localAddress, word, nowMs);
+    this.#replayFlows.set(localAddress, word, RECENTLY_CLOSED + entry);
   }
 
   rhythmOf(transfer: number): Rhythm {
@@ -751,7 +758,7 @@ export class SessionTable implements SessionHost {
     this.#closed.expire(nowMs);
     if (!pool.choose(clientAddress, clientPort, 0, target)) return undefined;
     const { address, port } = this.#transfers.target(target);
-    this.#replayFlows.set(pool.address, flowWord(pool.port, target), RECENTLY_CLOSED);
+    this.#replayFlows.set(pool.address, flowWord(pool.port, target), PROBED);
     this.#routes.announce(pool.address, pool.port, address, port);
     const tuple = {
       localAddress: pool.address,
@@ -764,7 +771,11 @@ export class SessionTable implements SessionHost {
 
   /** The probe is over: the port is free again a while later. */
   releaseFlow({ localAddress, localPort }: FourTuple, target: number, nowMs: number): void {
-    this.#closed.push(localAddress, flowWord(localPort, target), nowMs);
+    const word = flowWord(localPort, target);
+    // Where ports are short a session may have got it meanwhile: then it goes with that.
+    if (this.#replayFlows.get(localAddress, word) !== PROBED) return;
+    const entry = this.#closed.push(localAddress, word, nowMs);
+    this.#replayFlows.set(localAddress, word, RECENTLY_CLOSED + entry);
   }
 
   initialSequence(session: Session, nowMs: number): number {
@@ -801,27 +812,31 @@ export class SessionTable implements SessionHost {
    * (FLOW_OVER), or for a while (FLOW_LOST).
    */
   #endCaptured(address: number, word: number, state: number, nowMs: number): void {
-    this.#capturedFlows.set(address, word, state);
-    this.#over.push(address, word, nowMs);
+    const entry = this.#over.push(address, word, nowMs);
+    this.#capturedFlows.set(address, word, state + entry);
   }
 
-  #forgetCaptured(address: number, word: number, mayStay: boolean): boolean {
+  #forgetCaptured(
+    address: number,
+    word: number,
+    entry: number,
+    mayStay: boolean,
+    nowMs: number,
+  ): void {
     const value = this.#capturedFlows.get(address, word);
-    if (value < FLOW_OVER) return false; // in use again, or forgotten already
-    if (value === FLOW_OVER_HEARD && mayStay) {
-      this.#capturedFlows.set(address, word, FLOW_OVER);
-      return true;
-    }
-    this.#capturedFlows.delete(address, word);
-    return false;
+    // In use again, forgotten already, or ended once more since.
+    if (value < FLOW_OVER || (value - FLOW_OVER) % CLOSED_ENTRIES !== entry) return;
+    const isHeard = value >= FLOW_OVER_HEARD && value < FLOW_LOST;
+    if (isHeard && mayStay) this.#endCaptured(address, word, FLOW_OVER, nowMs);
+    else this.#capturedFlows.delete(address, word);
   }
 
   /** A connection that ended some time ago: its route goes and its port is free again. */
-  #forget(address: number, word: number): boolean {
-    if (this.#replayFlows.get(address, word) !== RECENTLY_CLOSED) return false; // in use again
+  #forget(address: number, word: number, entry: number): void {
+    // Otherwise it is in use again, or has ended once more since.
+    if (this.#replayFlows.get(address, word) !== RECENTLY_CLOSED + entry) return;
     this.#replayFlows.delete(address, word);
     const target = this.#transfers.target(word & 0xffff);
     this.#routes.forget(address, word >>> 16, target.address, target.port);
-    return false;
   }
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ClosedQueue } from "../../src/session/closed_queue.ts";
+import { CLOSED_ENTRIES, ClosedQueue } from "../../src/session/closed_queue.ts";
 
 Deno.test("connections leave in order when their time has come, or stay for another", () => {
   const command = fc.record({
@@ -14,19 +14,24 @@ Deno.test("connections leave in order when their time has come, or stay for anot
     const staying = new Set<number>();
     const left: number[] = [];
     const model: { word: number; atMs: number }[] = [];
-    const queue = new ClosedQueue(50, (address, word, mayStay) => {
-      assert.equal(address, -word);
-      assert.equal(mayStay, true);
-      if (staying.delete(word)) return true;
-      left.push(word);
-      return false;
+    const numbers = new Map<number, number>();
+    const push = (word: number) => {
+      const entry = queue.push(-word, word, nowMs);
+      assert.ok(entry >= 0 && entry < CLOSED_ENTRIES && ![...numbers.values()].includes(entry));
+      numbers.set(word, entry);
+    };
+    const queue = new ClosedQueue(50, (address, word, entry, mayStay, atMs) => {
+      assert.deepEqual([address, entry, mayStay, atMs], [-word, numbers.get(word), true, nowMs]);
+      numbers.delete(word);
+      if (staying.delete(word)) push(word);
+      else left.push(word);
     });
     for (const { kind, stepMs, stays } of commands) {
       nowMs += stepMs;
       if (kind === "push") {
         const word = ++next;
         if (stays) staying.add(word);
-        queue.push(-word, word, nowMs);
+        push(word);
         model.push({ word, atMs: nowMs + 50 });
         continue;
       }
@@ -46,14 +51,13 @@ Deno.test("connections leave in order when their time has come, or stay for anot
 });
 
 Deno.test("a full queue lets the oldest go early, and does not let it stay", () => {
-  const left: [number, boolean][] = [];
-  const queue = new ClosedQueue(1000, (_address, word, mayStay) => {
-    left.push([word, mayStay]);
-    return true;
+  const left: [number, number, boolean][] = [];
+  const queue = new ClosedQueue(1000, (_address, word, entry, mayStay) => {
+    left.push([word, entry, mayStay]);
   });
-  for (let word = 0; word < 65_536; word++) queue.push(0, word, 0);
+  for (let word = 0; word < CLOSED_ENTRIES; word++) queue.push(0, word, 0);
   assert.equal(left.length, 0);
-  queue.push(0, 65_536, 0);
-  assert.deepEqual(left, [[0, false]]);
-  assert.equal(queue.size, 65_536);
+  const entry = queue.push(0, CLOSED_ENTRIES, 0);
+  assert.deepEqual(left, [[0, entry, false]]);
+  assert.equal(queue.size, CLOSED_ENTRIES);
 });

@@ -816,6 +816,34 @@ Deno.test("after its end a connection still answers as TIME-WAIT does", () => {
   assert.equal(bench.table.counters.strayResponses, 1);
 });
 
+Deno.test("a four-tuple that ends again is remembered from its latest end on", () => {
+  // There is one port: the same connection comes again while the target may still hold it.
+  const bench = new Bench({ portClass: CLIENT_PORT, portClasses: 65_536 });
+  const endAfter = (position: number) => {
+    bench.client({ flags: "FA", at: position });
+    bench.turn();
+    bench.target({ flags: "FA", ack: 1 });
+    bench.turn();
+  };
+  bench.open();
+  endAfter(0);
+  bench.wait(3000);
+  bench.client({ flags: "S", at: 500_000 });
+  bench.turn();
+  assert.equal(bench.port, CLIENT_PORT);
+  bench.accept();
+  bench.turn();
+  endAfter(500_001);
+  assert.equal(bench.outcomes(), "complete, complete");
+  bench.wait(DEFAULT_SESSION_CONFIG.recentlyClosedMs - 3000 + 100); // the first has been over for so long
+  assert.equal(bench.table.knownFlows, 2);
+  bench.target({ flags: "FA", ack: 1 });
+  assert.deepEqual(bench.turn(), ["A@1"]);
+  assert.equal(bench.table.counters.strayResponses, 0);
+  bench.wait(3000);
+  bench.assertEmpty();
+});
+
 Deno.test("when the capture stops, the answers still due are waited for", () => {
   const bench = new Bench();
   bench.open();
