@@ -15,6 +15,7 @@ export const Errno = {
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
+  EFAULT: 14,
   EEXIST: 17,
   ENODEV: 19,
   EINVAL: 22,

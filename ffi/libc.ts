@@ -8,6 +8,8 @@
  * a bigint.
  */
 
+import { InvariantError } from "./invariant.ts";
+
 /** A native address. C functions take it as bigint; the wrappers around them accept either. */
 export type Address = number | bigint;
 
@@ -238,7 +240,7 @@ export function libc(): Libc {
     );
   }
   const cell = symbols.__errno_location();
-  if (cell === null) throw new Error("The C library gave no address for errno.");
+  if (cell === null) throw new InvariantError("The C library gave no address for errno.");
   errnoCell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(cell, 4));
   opened = symbols;
   return symbols;

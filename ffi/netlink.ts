@@ -11,6 +11,7 @@
 
 import { Arena } from "./arena.ts";
 import { SystemError } from "./errno.ts";
+import { InvariantError } from "./invariant.ts";
 import { closeFd, openSocket, receive, send, SOCK_RAW } from "./socket.ts";
 
 const AF_NETLINK = 16;
@@ -97,7 +98,7 @@ export class NetlinkSocket {
       const result = readMessages(view, received, sequence, flags !== 0, onMessage);
       if (result !== MORE) return result;
     }
-    throw new Error(`${this.#what}: the kernel's answer does not end`);
+    throw new InvariantError(`${this.#what}: the kernel's answer does not end`);
   }
 
   /** Gives the socket back; a second call does nothing. */

@@ -6,6 +6,7 @@
  * delivered; the work done in one turn of the loop is bounded.
  */
 
+import { InvariantError } from "../../ffi/invariant.ts";
 import { libpcap } from "../../ffi/libpcap.ts";
 import {
   PCAP_ERROR_IFACE_NOT_UP,
@@ -119,7 +120,7 @@ export class PcapDeviceCapture implements CaptureSource {
 
   start(loop: EventLoop, onPacket: PacketHandler): void {
     if (this.#loop !== undefined || this.#closed) {
-      throw new Error("A device capture can be started once, before it is closed.");
+      throw new InvariantError("A device capture can be started once, before it is closed.");
     }
     loop.add(this.#fd, EPOLLIN, () => this.#receive());
     this.#loop = loop;

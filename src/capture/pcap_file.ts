@@ -5,6 +5,7 @@
  * defect in the file is delivered intact; the defect itself is reported, never taken for the end.
  */
 
+import { InvariantError } from "../../ffi/invariant.ts";
 import { CaptureFormatError } from "../wire/capture_format.ts";
 import { CaptureReader } from "../wire/capture_reader.ts";
 import { type ByteStream, ByteStreamError, PlainFile } from "./byte_stream.ts";
@@ -257,6 +258,6 @@ export class PcapFileReader implements Disposable {
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new Error(`The capture file ${this.path} was closed.`);
+    if (this.#closed) throw new InvariantError(`The capture file ${this.path} was closed.`);
   }
 }

@@ -11,6 +11,7 @@
 
 import { Arena } from "../../ffi/arena.ts";
 import { Errno, SystemError } from "../../ffi/errno.ts";
+import { InvariantError } from "../../ffi/invariant.ts";
 import { MessageVector } from "../../ffi/message_vector.ts";
 import {
   AF_INET,
@@ -121,7 +122,7 @@ export class RawSocketCapture implements CaptureSource {
 
   start(loop: EventLoop, onPacket: PacketHandler): void {
     if (this.#loop !== undefined || this.#closed) {
-      throw new Error("A raw socket capture can be started once, before it is closed.");
+      throw new InvariantError("A raw socket capture can be started once, before it is closed.");
     }
     loop.add(this.#fd, EPOLLIN, () => this.#receive());
     this.#loop = loop;
@@ -165,7 +166,9 @@ export class RawSocketCapture implements CaptureSource {
     for (let batch = 0; batch < DRAIN_BATCHES; batch++) {
       if (this.#receiveBatch() === 0) return;
     }
-    throw new Error("raw socket capture: packets keep coming past a filter that drops them all.");
+    throw new InvariantError(
+      "raw socket capture: packets keep coming past a filter that drops them all.",
+    );
   }
 
   #receive(): void {

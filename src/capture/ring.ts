@@ -16,6 +16,7 @@
  * one turn of the loop is bounded.
  */
 
+import { InvariantError } from "../../ffi/invariant.ts";
 import { libpcap } from "../../ffi/libpcap.ts";
 import {
   ARPHRD_ETHER,
@@ -179,7 +180,7 @@ export class RingCapture implements CaptureSource {
 
   start(loop: EventLoop, onPacket: PacketHandler): void {
     if (this.#loop !== undefined || this.#closed) {
-      throw new Error("A ring capture can be started once, before it is closed.");
+      throw new InvariantError("A ring capture can be started once, before it is closed.");
     }
     for (const ring of this.#rings) {
       loop.add(ring.fd, EPOLLIN, (events) => this.#receive(ring, events));

@@ -12,6 +12,7 @@
 
 import { Arena } from "../../ffi/arena.ts";
 import { Errno, errnoCode } from "../../ffi/errno.ts";
+import { InvariantError } from "../../ffi/invariant.ts";
 import { MAX_MESSAGES_PER_CALL, MessageVector } from "../../ffi/message_vector.ts";
 import {
   AF_INET,
@@ -188,7 +189,7 @@ export class RawIpInjector implements PacketSink {
   /** Queues the packet that was written at the offset `reserve` gave last. */
   commit(lengthBytes: number): void {
     const start = this.#reservedAt;
-    if (start < 0) throw new Error("A packet was committed without room reserved for it.");
+    if (start < 0) throw new InvariantError("A packet was committed without room reserved for it.");
     if (!(lengthBytes >= IPV4_HEADER_BYTES && lengthBytes <= this.#reservedBytes)) {
       throw new RangeError(
         `A packet of ${lengthBytes} bytes was committed; room was reserved for ` +

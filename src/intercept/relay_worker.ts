@@ -6,6 +6,7 @@
 import type { Logger } from "@logtape/logtape";
 import { dropOwnCapabilities } from "../../ffi/privileges.ts";
 import type { Endpoint } from "../../ffi/socket.ts";
+import { faultOfWorker } from "../cli/fatal.ts";
 import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
 import { noRelayFigures, type RelayFigures } from "./figures.ts";
 import { Relay, type RelayOptions } from "./relay.ts";
@@ -59,7 +60,7 @@ export class RelayWorker {
     this.#worker.onmessage = ({ data }: MessageEvent<Message>) => this.#onMessage(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#fail(event.error ?? new Error(event.message));
+      this.#fail(event.error ?? faultOfWorker(`worker ${setup.partition.index + 1}`, event));
     };
     this.#order({ kind: "open", setup });
   }

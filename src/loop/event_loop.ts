@@ -17,6 +17,7 @@
 import { setImmediate } from "node:timers";
 import { Arena } from "../../ffi/arena.ts";
 import { Errno, SystemError } from "../../ffi/errno.ts";
+import { InvariantError } from "../../ffi/invariant.ts";
 import { lastErrno, libc } from "../../ffi/libc.ts";
 import { closeFd } from "../../ffi/socket.ts";
 import { TimerWheel } from "./timer_wheel.ts";
@@ -175,7 +176,7 @@ export class EventLoop {
   add(fd: number, events: number, handler: FdHandler): void {
     this.#assertOpen();
     if (this.#registrations.has(fd)) {
-      throw new Error(
+      throw new InvariantError(
         `File descriptor ${fd} is in the event loop already: remove it before adding it again.`,
       );
     }
@@ -192,7 +193,9 @@ export class EventLoop {
   modify(fd: number, events: number): void {
     const registration = this.#registrations.get(fd);
     if (registration === undefined) {
-      throw new Error(`File descriptor ${fd} is not in the event loop: add it before changing it.`);
+      throw new InvariantError(
+        `File descriptor ${fd} is not in the event loop: add it before changing it.`,
+      );
     }
     if (registration.events === events) return;
     this.#controlEpoll(EPOLL_CTL_MOD, fd, events, registration.generation);
@@ -266,7 +269,7 @@ export class EventLoop {
    */
   async run(): Promise<void> {
     this.#assertOpen();
-    if (this.#running) throw new Error("The event loop is running already.");
+    if (this.#running) throw new InvariantError("The event loop is running already.");
     this.#running = true;
     try {
       this.#lastActiveMs = this.#lastYieldMs = this.#exactNowMs();
@@ -305,7 +308,7 @@ export class EventLoop {
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new Error("The event loop was closed.");
+    if (this.#closed) throw new InvariantError("The event loop was closed.");
   }
 
   #exactNowMs(): number {
@@ -418,7 +421,7 @@ export class EventLoop {
 
   readonly #fire = (id: number): void => {
     const timer = this.#timers[id];
-    if (timer === undefined) throw new Error(`Timer ${id} fired without being set.`);
+    if (timer === undefined) throw new InvariantError(`Timer ${id} fired without being set.`);
     this.#active = true;
     if (timer.periodMs === 0) {
       this.#endTimer(timer);

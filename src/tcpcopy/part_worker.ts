@@ -5,6 +5,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import { dropOwnCapabilities } from "../../ffi/privileges.ts";
+import { faultOfWorker } from "../cli/fatal.ts";
 import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
 import { makePart } from "./make_part.ts";
 import type { Part, PartSetup, PartStatus } from "./part.ts";
@@ -59,7 +60,7 @@ export class WorkerPart implements Part {
     this.#worker.onmessage = ({ data }: MessageEvent<Message>) => this.#onMessage(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#failure.reject(event.error ?? new Error(`${this.#name}: ${event.message}`));
+      this.#failure.reject(event.error ?? faultOfWorker(this.#name, event));
     };
     this.#order({ kind: "setup", setup });
   }
