@@ -844,6 +844,29 @@ Deno.test("a four-tuple that ends again is remembered from its latest end on", (
   bench.assertEmpty();
 });
 
+Deno.test("asking whether an answer is whole books nothing, however often it is asked", () => {
+  const bench = new Bench();
+  const turns = 64;
+  bench.open();
+  for (let turn = 0; turn < turns; turn++) {
+    bench.client({ flags: "PA", at: turn, read: 10 * turn, text: "q" });
+    bench.turn();
+    bench.target({ flags: "PA", at: 10 * turn, ack: turn + 1, length: turn < turns - 1 ? 10 : 4 });
+    bench.turn();
+  }
+  const rhythm = bench.table.rhythmOf(0);
+  assert.equal(rhythm.lengthsAgree, true);
+  // The last answer is short as yet; the client, which has read all of it online, goes on.
+  bench.client({ flags: "PA", at: turns, read: 10 * turns, text: "q" });
+  for (let i = 0; i < 1000; i++) {
+    bench.client({ flags: "A", at: turns + 1, read: 10 * turns });
+    bench.turn();
+  }
+  assert.equal(rhythm.lengthsAgree, true);
+  const { turns: released, otherLengths, unanswered } = bench.table.counters;
+  assert.deepEqual([released, otherLengths, unanswered], [turns, 0, 0]);
+});
+
 Deno.test("when the capture stops, the answers still due are waited for", () => {
   const bench = new Bench();
   bench.open();
