@@ -7,6 +7,7 @@ import type { Logger } from "@logtape/logtape";
 import { dropOwnCapabilities } from "../../ffi/privileges.ts";
 import { faultOfWorker } from "../cli/fatal.ts";
 import { type ForwardedLevel, openForwardedLog } from "../observe/log.ts";
+import { EarlyOrders } from "./early_orders.ts";
 import { makePart } from "./make_part.ts";
 import type { Part, PartSetup, PartStatus } from "./part.ts";
 import { mergeFigures } from "../observe/merge.ts";
@@ -149,16 +150,13 @@ export function servePart(program: string): void {
   );
   let part: Part | undefined;
   let setup: PartSetup | undefined;
-  /** Came before there was a part. */
-  let earlyNext: Reconfiguration | undefined;
-  let isSampling = true;
+  const orders = new EarlyOrders();
 
   const open = async (): Promise<string> => {
     const made = makePart(setup!, log);
     made.failed.catch((error) => scope.postMessage({ kind: "failed", error }));
     made.lonely.then(() => scope.postMessage({ kind: "lonely" }));
-    if (earlyNext !== undefined) made.reconfigure(earlyNext);
-    made.setSampling(isSampling);
+    await orders.attach(made);
     // Not a timer of the loop: it would keep an idle loop from sleeping.
     setInterval(
       () => scope.postMessage({ kind: "status", status: made.status }),
@@ -172,18 +170,15 @@ export function servePart(program: string): void {
   const perform = async (method: Method, argument: number): Promise<unknown> => {
     if (method === "open") return await open();
     if (method !== "sample" && method !== "rest") return await part![method](argument);
-    isSampling = method === "sample";
-    await part?.setSampling(isSampling);
+    await orders.setSampling(method === "sample");
     return part?.status;
   };
 
   scope.onmessage = ({ data: order }) => {
     if (order.kind === "setup") setup = order.setup;
-    else if (order.kind === "shed") part?.setShedding(order.shedding);
-    else if (order.kind === "reconfigure") {
-      if (part === undefined) earlyNext = order.next;
-      else part.reconfigure(order.next);
-    } else {
+    else if (order.kind === "shed") orders.setShedding(order.shedding);
+    else if (order.kind === "reconfigure") orders.reconfigure(order.next);
+    else {
       const { id, method, argument } = order;
       perform(method, argument).then(
         (value) => scope.postMessage({ kind: "done", id, value }),
