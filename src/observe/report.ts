@@ -2,7 +2,7 @@
 
 import type { SessionCounters } from "../session/counters.ts";
 import type { Delays } from "../session/delays.ts";
-import { type Ledger, OUTCOME_ADVICE, OUTCOME_NAMES } from "../session/ledger.ts";
+import { type Ledger, Outcome, OUTCOME_ADVICE, OUTCOME_NAMES } from "../session/ledger.ts";
 
 /** What tcpcopy's report is made from. */
 export interface ReplayFigures {
@@ -25,6 +25,12 @@ export function formatCount(value: number): string {
   return value.toString().replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** The same as `formatAcknowledged`, in percent and without further words. */
+export function acknowledgedShare({ counters }: Pick<ReplayFigures, "counters">): string {
+  const { acknowledgedBytes, capturedBytes, unreplayedBytes } = counters;
+  return formatShare(acknowledgedBytes, capturedBytes + unreplayedBytes);
+}
+
 /** "part of whole" in percent, rounded down so that 100 % means all of it. */
 export function formatShare(part: number, whole: number): string {
   if (whole === 0) return "100 %";
@@ -32,11 +38,21 @@ export function formatShare(part: number, whole: number): string {
   return `${percent} %`;
 }
 
-/** "1,234 (99.5 %)"; without a share when there is nothing to share. */
-function formatAcknowledged(counters: SessionCounters): string {
-  const { acknowledgedBytes, capturedBytes } = counters;
-  if (capturedBytes === 0) return formatCount(acknowledgedBytes);
-  return `${formatCount(acknowledgedBytes)} (${formatShare(acknowledgedBytes, capturedBytes)})`;
+/**
+ * "1,234 (99.5 %)": the share of what the clients sent, as far as is known. Where that is more than
+ * was captured, it is told; without a share when nothing is known to have been sent.
+ */
+function formatAcknowledged({ ledger, counters, captureDropped }: ReplayFigures): string {
+  const { acknowledgedBytes, capturedBytes, unreplayedBytes } = counters;
+  const acknowledged = formatCount(acknowledgedBytes);
+  const sentBytes = capturedBytes + unreplayedBytes;
+  if (sentBytes === 0) return acknowledged;
+  const share = formatShare(acknowledgedBytes, sentBytes);
+  // What was missed at the end of a connection leaves no trace.
+  const isUnknown = captureDropped > 0 || ledger.ended[Outcome.CaptureGap] > 0;
+  if (unreplayedBytes === 0 && !isUnknown) return `${acknowledged} (${share})`;
+  const of = isUnknown ? "at least" : "the";
+  return `${acknowledged} (${share} of ${of} ${formatCount(sentBytes)} that clients sent)`;
 }
 
 /** "p50 1 ms, p99 12 ms, longest 35 ms" */
@@ -55,7 +71,7 @@ export function summarize(figures: ReplayFigures, recent = figures.delays): stri
   const parts = [
     `sessions ${formatCount(ledger.seen)} (${describeOutcomes(ledger)})`,
     `bytes captured ${formatCount(counters.capturedBytes)}, acknowledged ${
-      formatAcknowledged(counters)
+      formatAcknowledged(figures)
     }`,
     `packets captured ${formatCount(figures.captured)}, sent ${formatCount(figures.injected)}, ` +
     `responses ${formatCount(counters.responsePackets)}, retransmits ${
@@ -137,7 +153,7 @@ export function formatLedger(figures: ReplayFigures): string {
   if (notes.length > 0) lines.push(`  (${notes.join("; ")})`);
   lines.push(
     `bytes captured     ${formatCount(counters.capturedBytes)}`,
-    `bytes acknowledged ${formatAcknowledged(counters)}`,
+    `bytes acknowledged ${formatAcknowledged(figures)}`,
     `packets            ${formatCount(figures.captured)} captured, ${
       formatCount(figures.injected)
     } sent, ${formatCount(counters.responsePackets)} responses`,

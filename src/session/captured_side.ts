@@ -133,6 +133,11 @@ export class CapturedSide {
     return this.gapSinceMs !== 0;
   }
 
+  /** How many bytes the client is known to have sent behind what was taken in order. */
+  get missingBytes(): number {
+    return Math.max(0, seqDiff(this.#seenTo, this.next));
+  }
+
   /** Whether the client's end was captured, but not all before it. */
   get isMissingBeforeEnd(): boolean {
     return this.end === CapturedEnd.Open && this.#endSeen !== CapturedEnd.Open;
@@ -156,7 +161,11 @@ export class CapturedSide {
     const acknowledgment = hasAck ? packet.acknowledgment : this.#lastAck;
     const isReset = (packet.flags & TcpFlag.Rst) !== 0;
     if (isReset && this.#endSeen === CapturedEnd.Fin) this.#noteResetAfterFin(packet.sequence);
-    if (this.end !== CapturedEnd.Open) return true;
+    if (this.end !== CapturedEnd.Open) {
+      // Behind a gap nothing can be replayed; it was sent all the same.
+      if (this.end === CapturedEnd.Gap) this.#noteSeen(packet);
+      return true;
+    }
     if (isReset) this.#noteReset(packet.sequence, acknowledgment);
     else if (!this.#acceptSegment(packet, acknowledgment, nowMs, receiver)) return false;
     if (this.#endSeen !== CapturedEnd.Open && this.next === this.#endSequence) {
@@ -173,6 +182,13 @@ export class CapturedSide {
     return seqLess(this.next, this.#seenTo);
   }
 
+  /** Returns where a packet's payload ends. */
+  #noteSeen(packet: Packet): number {
+    const right = (firstByte(packet) + packet.payloadLength) | 0;
+    this.#seenTo = seqMax(this.#seenTo, right);
+    return right;
+  }
+
   #acceptSegment(
     packet: Packet,
     acknowledgment: number,
@@ -180,8 +196,7 @@ export class CapturedSide {
     receiver: SegmentReceiver,
   ): boolean {
     const length = packet.payloadLength;
-    const right = (firstByte(packet) + length) | 0;
-    this.#seenTo = seqMax(this.#seenTo, right);
+    const right = this.#noteSeen(packet);
     if (this.#endSeen !== CapturedEnd.Open && this.#isBehindEnd(right)) this.#forgetEnd();
     const isNewEnd = this.#endSeen !== CapturedEnd.Fin || seqLess(right, this.#endSequence);
     if (packet.flags & TcpFlag.Fin && isNewEnd) {

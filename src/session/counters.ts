@@ -7,6 +7,11 @@ export class SessionCounters {
   requestPackets = 0;
   /** Captured payload bytes accepted in order, each once. */
   capturedBytes = 0;
+  /**
+   * Payload bytes besides that clients are known to have sent: missing in the capture, or of
+   * connections whose session had ended early. Of the latter, what was sent again counts again.
+   */
+  unreplayedBytes = 0;
   /** Payload bytes the target has acknowledged. */
   acknowledgedBytes = 0;
   /** Payload bytes given up: of turns cut by a reset, or waiting when a session ended early. */

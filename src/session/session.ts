@@ -583,7 +583,9 @@ export class Session implements SegmentReceiver {
     this.ended = true;
     this.#host.disconnect(this, nowMs);
     this.endpoint.close();
-    this.#host.context.counters.lostBytes += this.endpoint.unacknowledgedBytes;
+    const { counters } = this.#host.context;
+    counters.lostBytes += this.endpoint.unacknowledgedBytes;
+    counters.unreplayedBytes += this.captured.missingBytes;
     this.endpoint.stream.clear();
     this.captured.clear();
     this.#pendingTurn = NONE;

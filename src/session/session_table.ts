@@ -333,7 +333,7 @@ export class SessionTable implements SessionHost {
       if (!session.ended) this.touch(session);
     } else if (value >= FLOW_OVER && value < FLOW_OVER_HEARD) {
       this.#capturedFlows.set(address, word, value + (FLOW_OVER_HEARD - FLOW_OVER));
-    }
+    } else if (value >= FLOW_LOST) this.counters.unreplayedBytes += packet.payloadLength;
   }
 
   /** Anyone can send a SYN: it is remembered, and nothing else changes. */
@@ -391,7 +391,7 @@ export class SessionTable implements SessionHost {
       this.#capturedFlows.delete(address, word);
       if (isForeign || (isAccepted && !opening.isWanted)) continue;
       if (this.#isShort()) {
-        if (isAccepted) this.#shed(address, word, nowMs);
+        if (isAccepted) this.#shed(packet, address, word, nowMs);
         continue;
       }
       const session = this.#create(packet, address, word, transfer, copy, isAccepted);
@@ -424,8 +424,9 @@ export class SessionTable implements SessionHost {
       this.#pool.usedBytes > config.maxPayloadBytes * SHED_SHARE;
   }
 
-  #shed(address: number, word: number, nowMs: number): void {
+  #shed(packet: Packet, address: number, word: number, nowMs: number): void {
     this.ledger.seen++;
+    this.counters.unreplayedBytes += packet.payloadLength;
     this.ledger.book(Outcome.Shed);
     this.#endCaptured(address, word, FLOW_LOST, nowMs);
   }

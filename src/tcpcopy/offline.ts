@@ -8,7 +8,7 @@ import { announceReady } from "../cli/daemon.ts";
 import { giveUpPrivileges, type LaterFiles } from "../cli/privileges.ts";
 import { onSignals } from "../loop/signals.ts";
 import { mergeFigures } from "../observe/merge.ts";
-import { formatCount, formatShare } from "../observe/report.ts";
+import { acknowledgedShare, formatCount, formatShare } from "../observe/report.ts";
 import { serviceAddress, type Transfer, TransferMap } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
 import type { FileSource } from "./file_part.ts";
@@ -149,7 +149,7 @@ class ProgressLine implements Disposable {
     this.#write(
       `${round}${played} played, ` +
         `${formatCount(ledger.seen)} sessions, ${formatCount(ledger.open)} open, ` +
-        `${formatShare(counters.acknowledgedBytes, counters.capturedBytes)} acknowledged`,
+        `${acknowledgedShare({ counters })} acknowledged`,
     );
   }
 

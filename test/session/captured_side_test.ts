@@ -362,3 +362,19 @@ Deno.test("packets far ahead that agree are believed where the capture may have 
     bench.close();
   }
 });
+
+Deno.test("what the client sent beyond what was captured in order is known", () => {
+  const bench = new Bench();
+  assert.equal(bench.side.missingBytes, 0);
+  bench.capture({ flags: "PA", at: 0, length: 10 });
+  bench.capture({ flags: "PA", at: 30, length: 5 });
+  assert.equal(bench.side.missingBytes, 25);
+  bench.capture({ flags: "PA", at: 10, length: 20 });
+  assert.equal(bench.side.missingBytes, 0);
+  bench.capture({ flags: "PA", at: 40, length: 5 });
+  bench.side.declareGap();
+  // Given up, and the client goes on all the same.
+  bench.capture({ flags: "PA", at: 45, length: 100 });
+  bench.capture({ flags: "PA", at: 45, length: 100 });
+  assert.equal(bench.side.missingBytes, 110);
+});

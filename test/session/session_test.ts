@@ -771,6 +771,46 @@ Deno.test("a captured gap is waited for, then the session ends as such", () => {
   bench.assertEmpty();
 });
 
+Deno.test("what clients sent and nobody could replay is known, as far as it was seen", () => {
+  const gap = new Bench();
+  gap.open();
+  gap.client({ flags: "PA", text: "0123456789" });
+  gap.turn();
+  gap.target({ flags: "A", ack: 10 });
+  gap.turn();
+  // Ten bytes are missing, five of those behind them are captured; more comes while it is given up.
+  gap.client({ flags: "PA", at: 20, text: "01234" });
+  gap.wait(6000);
+  assert.equal(gap.outcomes(), "capture gap");
+  assert.deepEqual(
+    [gap.table.counters.acknowledgedBytes, gap.table.counters.unreplayedBytes],
+    [10, 15],
+  );
+  gap.client({ flags: "PA", at: 25, text: "01234" });
+  assert.equal(gap.table.counters.unreplayedBytes, 20);
+  gap.assertEmpty();
+
+  const shed = new Bench({ maxSessions: 0 });
+  shed.client({ flags: "S", at: -1 });
+  shed.client({ flags: "PA", text: "0123456789" });
+  shed.turn();
+  assert.equal(shed.outcomes(), "shed");
+  assert.equal(shed.table.counters.unreplayedBytes, 10);
+
+  const whole = new Bench();
+  whole.open();
+  whole.client({ flags: "PA", text: "0123456789" });
+  whole.turn();
+  whole.target({ flags: "A", ack: 10 });
+  whole.client({ flags: "FPA", at: 0, text: "0123456789" });
+  whole.turn();
+  whole.target({ flags: "FA", ack: 11 });
+  whole.turn();
+  whole.client({ flags: "FPA", at: 0, text: "0123456789" }); // sent again
+  assert.equal(whole.outcomes(), "complete");
+  assert.equal(whole.table.counters.unreplayedBytes, 0);
+});
+
 Deno.test("a client that comes back from the same port gets another one", () => {
   const bench = new Bench();
   bench.open();
