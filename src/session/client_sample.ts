@@ -1,9 +1,10 @@
 /**
- * Which clients are replayed: lists of networks, then a share of the rest. Pure.
+ * Which connections are replayed: lists of client networks, then a share of the rest. Pure.
  *
- * The share goes by a hash without a secret: the same client is in or out in every instance and after
- * every restart, and whoever is in at a small share is in at every larger one. So a share that grows
- * or is raised adds clients and drops none.
+ * The share is one of connections, as the original's, or of clients with all theirs; that holds where
+ * there are many of them, and not behind a load balancer. It goes by a hash without a secret: the same
+ * one is in or out in every instance and after every restart, and whoever is in at a small share is in
+ * at every larger one. So a share that grows or is raised adds some and drops none.
  */
 
 import { isInNetworks } from "../wire/networks.ts";
@@ -15,7 +16,7 @@ export interface SamplingRules {
   percentage: number;
   /** The share grows from 1/100 of itself to the whole of it within this time; 0: at once. */
   percentageRampMs: number;
-  /** Whether every connection is drawn by itself instead of every client. */
+  /** Whether every connection is drawn by itself, or every client with all its connections. */
   sampleConnections: boolean;
   /** Networks as pairs of address and mask, int32. Only these clients are replayed, unless empty. */
   includeClients: Int32Array;
@@ -41,14 +42,23 @@ export class ClientSample {
   /** Whether a connection from this client is replayed. The address is int32. */
   admits(address: number, port: number, nowMs: number): boolean {
     const rules = this.#rules;
-    if (rules.includeClients.length > 0 && !isInNetworks(rules.includeClients, address)) {
-      return false;
-    }
-    if (isInNetworks(rules.excludeClients, address)) return false;
+    if (!this.#isListed(address)) return false;
     this.#startMs ??= nowMs;
     if (rules.percentage >= 100 && rules.percentageRampMs === 0) return true;
     const seed = rules.sampleConnections ? address ^ mix(port) : address;
     return mix(seed) % BUCKETS < this.percentageAt(nowMs) * PER_PERCENT;
+  }
+
+  /** How likely a connection from this client is to be drawn, 0..1; 0 where a list leaves it out. */
+  chanceOf(address: number, nowMs: number): number {
+    return this.#isListed(address) ? this.percentageAt(nowMs) / 100 : 0;
+  }
+
+  /** Whether the lists let a client in. */
+  #isListed(address: number): boolean {
+    const { includeClients, excludeClients } = this.#rules;
+    if (includeClients.length > 0 && !isInNetworks(includeClients, address)) return false;
+    return !isInNetworks(excludeClients, address);
   }
 
   /** The share at this moment, percent. */

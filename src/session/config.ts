@@ -79,7 +79,7 @@ export const DEFAULT_SESSION_CONFIG: SessionConfig = {
   copies: 1,
   percentage: 100,
   percentageRampMs: 0,
-  sampleConnections: false,
+  sampleConnections: true,
   includeClients: new Int32Array(0),
   excludeClients: new Int32Array(0),
   joins: true,

@@ -78,4 +78,8 @@ export class SessionCounters {
   joined = 0;
   /** Connections left out by sampling. */
   sampledOut = 0;
+  /** Connections that were drawn from, at their SYN; how many were to be expected, and were drawn. */
+  drawnFrom = 0;
+  drawnExpected = 0;
+  drawn = 0;
 }

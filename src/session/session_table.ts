@@ -353,7 +353,17 @@ export class SessionTable implements SessionHost {
     options.parse(packet.view, packet.tcpOffset + 20, packet.tcpHeaderLength - 20);
     const isWanted = this.#isWanted(address, packet.sourcePort, nowMs);
     const isFirst = this.#admission.onSyn(packet, options, address, word, isWanted, nowMs);
-    if (isFirst && !isWanted) this.counters.sampledOut += this.config.copies;
+    if (!isFirst) return;
+    if (!isWanted) this.counters.sampledOut += this.config.copies;
+    if (this.sampling) this.#noteDraw(address, isWanted, nowMs);
+  }
+
+  #noteDraw(address: number, isDrawn: boolean, nowMs: number): void {
+    const chance = this.#sample.chanceOf(address, nowMs);
+    if (chance === 0) return;
+    this.counters.drawnFrom++;
+    this.counters.drawnExpected += chance;
+    if (isDrawn) this.counters.drawn++;
   }
 
   /** Whether sessions of this client begin at this time. */

@@ -9,6 +9,7 @@ import { resolveIpv4 } from "../cli/resolve.ts";
 import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
 import { DEFAULT_SESSION_CONFIG, type SessionConfig } from "../session/config.ts";
+import { describeDraw } from "./draw.ts";
 import type { FileSource } from "./file_part.ts";
 import type { LiveSource } from "./live_part.ts";
 import { makePart } from "./make_part.ts";
@@ -65,6 +66,7 @@ async function start(
 ): Promise<number> {
   standBack(log);
   for (const notice of options.notices) log.info(notice);
+  sayDraw(options, log);
   if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
   const { transfers, workers } = options;
   /** What is in force: a reload may come before the parts are made. */
@@ -75,7 +77,7 @@ async function start(
   const makeWatch = (source: LiveSource | FileSource): Watch => {
     const limits = limitsOf(current, workers);
     const parts = makeParts(current, intercepts, limits, source, log);
-    watch = new Watch(parts, limits, log, options.process.daemon);
+    watch = new Watch(parts, limits, current.sampling, log, options.process.daemon);
     if (options.strategy !== undefined) endSampling = sampleSessions(watch, log, options.strategy);
     return watch;
   };
@@ -87,6 +89,7 @@ async function start(
     apply: (next) => {
       const { sampling, maxMemoryBytes } = next;
       const { sessionTimeoutMs, keepAliveTimeoutMs, answerTimeoutMs, maxLagMs } = next;
+      if (describeDraw(sampling) !== describeDraw(current.sampling)) sayDraw(next, log);
       const times = { sessionTimeoutMs, keepAliveTimeoutMs, answerTimeoutMs, maxLagMs };
       current = { ...current, sampling, ...times, maxMemoryBytes };
       watch?.reconfigure(limitsOf(current, workers), { ...sampling, ...times });
@@ -106,6 +109,11 @@ async function start(
     endSampling?.();
     unsubscribe();
   }
+}
+
+function sayDraw({ sampling }: TcpcopyOptions, log: Logger): void {
+  const text = describeDraw(sampling);
+  if (text !== undefined) log.info(text);
 }
 
 function limitsOf({ maxMemoryBytes }: TcpcopyOptions, workers: number): MemoryLimits {

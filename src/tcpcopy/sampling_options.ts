@@ -13,16 +13,16 @@ import type { SamplingRules } from "../session/client_sample.ts";
 export const samplingOptions = object("Which sessions", {
   percentage: withDefault(
     option("-r", "--percentage", integer({ min: 1, max: 100, metavar: "PERCENT" }), {
-      description: message`Share of the clients that is replayed, always the same ones.`,
+      description: message`Share of the connections that is replayed.`,
     }),
     100,
   ),
   sampleBy: withDefault(
     option("--sample-by", choice(["client", "connection"], { metavar: "WHAT" }), {
       description:
-        message`What -r is a share of; "connection" where few addresses stand for many clients, as behind a proxy.`,
+        message`What -r is a share of: "connection", or "client", an address with all its connections, always the same ones; behind a load balancer few addresses stand for all.`,
     }),
-    "client" as const,
+    "connection" as const,
   ),
   gradual: option("-g", "--gradual", {
     description: message`Begin with one hundredth of that share and let it grow.`,

@@ -4,8 +4,11 @@ import type { Logger } from "@logtape/logtape";
 import { mergeFigures } from "../observe/merge.ts";
 import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
 import { Delays } from "../session/delays.ts";
+import type { SamplingRules } from "../session/client_sample.ts";
+import { SessionCounters } from "../session/counters.ts";
 import { Outcome } from "../session/ledger.ts";
 import { MemoryGuard } from "./memory_guard.ts";
+import { describeFarDraw, type Draw, drawSince } from "./draw.ts";
 import type { Part, PartStatus } from "./part.ts";
 import type { Reconfiguration } from "./replay.ts";
 
@@ -30,11 +33,21 @@ export class Watch implements Disposable {
   readonly #log: Logger;
   readonly #logsLedger: boolean;
   #limits: MemoryLimits;
+  #rules: SamplingRules;
+  /** What had been drawn when the rules came into force; whether it was told that it is far off. */
+  #drawBefore: Draw = new SessionCounters();
+  #isFarDrawTold = false;
   readonly #guard: MemoryGuard;
   readonly #timers: readonly ReturnType<typeof setInterval>[];
 
   /** @param logsLedger whether the ledger is logged, too: a daemon's standard output leads nowhere */
-  constructor(parts: readonly Part[], limits: MemoryLimits, log: Logger, logsLedger = false) {
+  constructor(
+    parts: readonly Part[],
+    limits: MemoryLimits,
+    rules: SamplingRules,
+    log: Logger,
+    logsLedger = false,
+  ) {
     this.parts = parts;
     this.failed = Promise.race(parts.map((part) => part.failed));
     this.failed.catch(() => {}); // heard of wherever it is waited for
@@ -44,6 +57,7 @@ export class Watch implements Disposable {
     this.#logsLedger = logsLedger;
     this.#log = log;
     this.#limits = limits;
+    this.#rules = rules;
     this.#guard = new MemoryGuard(limits.maxMemoryBytes);
     this.#timers = [
       setInterval(() => this.#logFigures(), REPORT_EVERY_MS),
@@ -65,6 +79,7 @@ export class Watch implements Disposable {
   report(final: readonly PartStatus[]): void {
     const figures = mergeFigures(final.map((status) => status.figures));
     this.#log.info(summarize(figures));
+    this.#judgeDraw(figures);
     const ledger = formatLedger(figures);
     console.log(ledger);
     if (this.#logsLedger) { for (const line of ledger.split("\n")) this.#log.info(line); }
@@ -72,6 +87,9 @@ export class Watch implements Disposable {
 
   /** Puts other settings in force, in every part. */
   reconfigure(limits: MemoryLimits, next: Omit<Reconfiguration, "maxPayloadBytes">): void {
+    this.#drawBefore = this.figures().counters;
+    this.#isFarDrawTold = false;
+    this.#rules = next;
     this.#limits = limits;
     this.#guard.capBytes = limits.maxMemoryBytes;
     const maxPayloadBytes = Math.floor(limits.maxPayloadBytes / this.parts.length);
@@ -92,6 +110,15 @@ export class Watch implements Disposable {
     const figures = this.figures();
     this.#log.info(summarize(figures, figures.delays.since(this.#loggedDelays)));
     this.#loggedDelays = figures.delays;
+    this.#judgeDraw(figures);
+  }
+
+  #judgeDraw({ counters }: ReplayFigures): void {
+    if (this.#isFarDrawTold) return;
+    const text = describeFarDraw(drawSince(counters, this.#drawBefore), this.#rules);
+    if (text === undefined) return;
+    this.#isFarDrawTold = true;
+    this.#log.warn(text);
   }
 
   #watchMemory(): void {

@@ -1000,4 +1000,9 @@ Deno.test("sampling leaves whole connections out", () => {
   const { counters, ledger } = bench.table;
   assert.equal(ledger.seen + counters.sampledOut, 1000);
   assert.ok(ledger.seen > 230 && ledger.seen < 370, `${ledger.seen}`);
+  assert.deepEqual([counters.drawnFrom, counters.drawn], [1000, ledger.seen]);
+  assert.equal(Math.round(counters.drawnExpected), 300);
+  // A SYN that is sent again is not drawn again.
+  for (let i = 0; i < 3; i++) bench.packet({ flags: "S", at: -1, sourcePort: 30_000 });
+  assert.equal(counters.drawnFrom, 1001);
 });

@@ -95,15 +95,20 @@ export const sessionRows: readonly Row[] = [
     assert.match(log, /complete +1$/m);
   }),
   row("-r", "-r, --percentage", async (stage) => {
-    // By client: the same clients in both rounds, so always a multiple of their sessions.
-    const { sessions, log } = await offline(stage, { clients: 200, sessions: 3 }, ["-r", "40"]);
-    assert.ok(sessions > 150 && sessions < 330 && sessions % 3 === 0, `${sessions}`);
-    assert.match(log, new RegExp(`${600 - sessions} more left out by sampling`));
-    const again = await offline(stage, { clients: 200, sessions: 3 }, ["-r", "40"]);
-    assert.equal(again.sessions, sessions);
-    const drawn = ["-r", "40", "--sample-by", "connection"];
-    const one = await offline(stage, { clients: 1, sessions: 200 }, drawn);
+    // By connection, also where all are one client's, as behind a load balancer.
+    const one = await offline(stage, { clients: 1, sessions: 200 }, ["-r", "40"]);
     assert.ok(one.sessions > 40 && one.sessions < 120, `${one.sessions}`);
+    assert.match(one.log, new RegExp(`${200 - one.sessions} more left out by sampling`));
+    assert.match(one.log, /-r 40: 40 % of the connections/);
+    // By client: the same clients in both rounds, so always a multiple of their sessions.
+    const byClient = ["-r", "40", "--sample-by", "client"];
+    const { sessions, log } = await offline(stage, { clients: 200, sessions: 3 }, byClient);
+    assert.ok(sessions > 150 && sessions < 330 && sessions % 3 === 0, `${sessions}`);
+    assert.doesNotMatch(log, /WARN.*-r 40/);
+    const again = await offline(stage, { clients: 200, sessions: 3 }, byClient);
+    assert.equal(again.sessions, sessions);
+    const all = await offline(stage, { clients: 1, sessions: 200 }, byClient);
+    assert.match(all.log, /-r 40: \d+ of 200 connections were drawn.*--sample-by connection/);
   }),
   row("-g", "-g, --gradual", async (stage) => {
     const long = await offline(stage, { clients: 200 }, ["-g", "--gradual-seconds", "5000"]);
