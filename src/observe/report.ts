@@ -2,6 +2,7 @@
 
 import type { SessionCounters } from "../session/counters.ts";
 import type { Delays } from "../session/delays.ts";
+import type { Usage } from "./process_usage.ts";
 import { type Ledger, Outcome, OUTCOME_ADVICE, OUTCOME_NAMES } from "../session/ledger.ts";
 
 /** What tcpcopy's report is made from. */
@@ -61,12 +62,37 @@ export function describeDelays(delays: Delays): string {
   return `p50 ${median} ms, p99 ${most} ms, longest ${formatCount(delays.maxMs)} ms`;
 }
 
+/** "3,000, 2,998 of them answered" */
+function describeRequests({ turns, answeredTurns }: SessionCounters): string {
+  return turns === 0
+    ? "0"
+    : `${formatCount(turns)}, ${formatCount(answeredTurns)} of them answered`;
+}
+
+/** "CPU 12 % of a core, memory 88 MB" */
+export function describeUsage({ cpuMs, elapsedMs, residentBytes }: Usage): string {
+  return `CPU ${formatLoad(cpuMs, elapsedMs)}, memory ${formatMb(residentBytes)}`;
+}
+
+function formatLoad(cpuMs: number, elapsedMs: number): string {
+  return `${elapsedMs > 0 ? (100 * cpuMs / elapsedMs).toFixed(1) : "0.0"} % of a core`;
+}
+
+function formatMb(bytes: number): string {
+  return `${Math.round(bytes / (1 << 20))} MB`;
+}
+
 /**
  * One line for the log.
  *
+ * @param usage what the program took since the line before
  * @param recent what `delays` took since the line before
  */
-export function summarize(figures: ReplayFigures, recent = figures.delays): string {
+export function summarize(
+  figures: ReplayFigures,
+  usage: Usage,
+  recent = figures.delays,
+): string {
   const { ledger, counters } = figures;
   const parts = [
     `sessions ${formatCount(ledger.seen)} (${describeOutcomes(ledger)})`,
@@ -78,13 +104,13 @@ export function summarize(figures: ReplayFigures, recent = figures.delays): stri
       formatCount(counters.retransmits)
     }`,
   ];
+  const requests = `requests ${describeRequests(counters)}`;
   parts.push(
     recent.total === 0
-      ? `requests ${formatCount(counters.turns)}`
-      : `requests ${formatCount(counters.turns)}, behind their capture by ${
-        describeDelays(recent)
-      }`,
+      ? requests
+      : `${requests}, behind their capture by ${describeDelays(recent)}`,
   );
+  parts.push(describeUsage(usage));
   const troubles = describeTroubles(figures);
   if (troubles.length > 0) parts.push(troubles.join(", "));
   return parts.join("; ");
@@ -134,8 +160,12 @@ function describeTroubles(figures: ReplayFigures): string[] {
   return troubles;
 }
 
-/** The ledger as a block of lines, printed when tcpcopy ends. */
-export function formatLedger(figures: ReplayFigures): string {
+/**
+ * The ledger as a block of lines, printed when tcpcopy ends.
+ *
+ * @param usage what the program took in all
+ */
+export function formatLedger(figures: ReplayFigures, usage: Usage): string {
   const { ledger, counters } = figures;
   const lines = [`sessions           ${formatCount(ledger.seen)}`];
   if (ledger.open > 0) lines.push(row("open", ledger.open));
@@ -158,7 +188,15 @@ export function formatLedger(figures: ReplayFigures): string {
       formatCount(figures.injected)
     } sent, ${formatCount(counters.responsePackets)} responses`,
   );
-  lines.push(`requests           ${formatCount(counters.turns)}`);
+  lines.push(
+    `cpu                ${(usage.cpuMs / 1000).toFixed(1)} s, ${
+      formatLoad(usage.cpuMs, usage.elapsedMs)
+    }`,
+    `memory             ${formatMb(usage.residentBytes)}, at most ${
+      formatMb(usage.maxResidentBytes)
+    }`,
+    `requests           ${describeRequests(counters)}`,
+  );
   if (counters.turns > 0) lines.push(`  behind capture   ${describeDelays(figures.delays)}`);
   for (const trouble of describeTroubles(figures)) lines.push(`  ${trouble}`);
   ledger.ended.forEach((count, outcome) => {

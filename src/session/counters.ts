@@ -58,7 +58,9 @@ export class SessionCounters {
   resets = 0;
   /** Turns released to the target. */
   turns = 0;
-  /** Of these, those released by a silence: the answer before had another length than online. */
+  /** Of these, those after which the target said something, before it was done with them. */
+  answeredTurns = 0;
+  /** Of all, those released by a silence: the answer before had another length than online. */
   otherLengths = 0;
   /** Those released because the target did not answer the turn before, where online did. */
   unanswered = 0;

@@ -61,6 +61,8 @@ export class TurnGate {
   #expected = 0;
   /** Until when the absence of an answer has been booked, or 0. */
   #absentToMs = 0;
+  /** Turns released after which nothing has come yet, and none of which was given up. */
+  #owedAnswers = 0;
   /** Of the time by which the session is behind, what it has spent listening for more, ms. */
   #listenedMs = 0;
   /** Since when the present answer has been as long as online, or 0. */
@@ -86,6 +88,7 @@ export class TurnGate {
     this.answeredHere = 0;
     this.#exactHere = 0;
     this.#absentToMs = 0;
+    this.#owedAnswers = 0;
     this.#releasedBy = Evidence.None;
   }
 
@@ -166,6 +169,9 @@ export class TurnGate {
       return;
     }
     this.#endpoint.stream.dropKept();
+    // Those that were sent without waiting are answered in order: none before was left out.
+    this.#counters.answeredTurns += this.#owedAnswers;
+    this.#owedAnswers = 0;
     this.answeredHere++;
     this.isAnswered = true;
     const tookMs = nowMs - this.#releasedAtMs;
@@ -270,6 +276,7 @@ export class TurnGate {
     if (evidence === Evidence.Silence) this.#listenedMs += this.#listeningMs(lagMs, nowMs);
     if (this.#listenedMs > lagMs) this.#listenedMs = lagMs;
     this.#learn(evidence, expected, nowMs);
+    this.#owedAnswers = evidence === Evidence.Absent ? 1 : this.#owedAnswers + 1;
     if (!this.hasReleased) this.greetingBytes = seqDiff(endpoint.rcvNxt, endpoint.irs) - 1;
     this.hasReleased = true;
     this.isAnswered = false;

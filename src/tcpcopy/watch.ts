@@ -2,6 +2,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import { mergeFigures } from "../observe/merge.ts";
+import { ProcessUsage } from "../observe/process_usage.ts";
 import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
 import { Delays } from "../session/delays.ts";
 import type { SamplingRules } from "../session/client_sample.ts";
@@ -30,6 +31,7 @@ export class Watch implements Disposable {
   #isLonely = false;
   /** As of the line of the log before. */
   #loggedDelays = new Delays();
+  readonly #usage = new ProcessUsage();
   readonly #log: Logger;
   readonly #logsLedger: boolean;
   #limits: MemoryLimits;
@@ -78,9 +80,10 @@ export class Watch implements Disposable {
   /** The last line of the log, and the ledger. */
   report(final: readonly PartStatus[]): void {
     const figures = mergeFigures(final.map((status) => status.figures));
-    this.#log.info(summarize(figures));
+    const usage = this.#usage.sinceStart();
+    this.#log.info(summarize(figures, usage));
     this.#judgeDraw(figures);
-    const ledger = formatLedger(figures);
+    const ledger = formatLedger(figures, usage);
     console.log(ledger);
     if (this.#logsLedger) { for (const line of ledger.split("\n")) this.#log.info(line); }
   }
@@ -108,7 +111,8 @@ export class Watch implements Disposable {
 
   #logFigures(): void {
     const figures = this.figures();
-    this.#log.info(summarize(figures, figures.delays.since(this.#loggedDelays)));
+    const recent = figures.delays.since(this.#loggedDelays);
+    this.#log.info(summarize(figures, this.#usage.sinceLast(), recent));
     this.#loggedDelays = figures.delays;
     this.#judgeDraw(figures);
   }
@@ -130,7 +134,7 @@ export class Watch implements Disposable {
     }
     const wasShort = this.#guard.isShort;
     const notice = this.#guard.look({
-      residentBytes: Deno.memoryUsage().rss,
+      residentBytes: this.#usage.residentBytes(),
       payloadBytes,
       maxPayloadBytes: this.#limits.maxPayloadBytes,
       shedSessions,

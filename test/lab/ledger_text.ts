@@ -19,8 +19,9 @@ export function readLedger(output: string): LedgerText | undefined {
   const ledger: LedgerText = { sessions: numberAtEnd(lines[first]), outcomes: {}, troubles: [] };
   let isAfterRequests = false;
   for (const line of lines.slice(first + 1)) {
-    if (/^(bytes|packets|requests) /.test(line)) isAfterRequests = line.startsWith("requests");
-    else if (!line.startsWith("  ")) break;
+    if (/^(bytes|packets|cpu|memory|requests) /.test(line)) {
+      isAfterRequests = line.startsWith("requests");
+    } else if (!line.startsWith("  ")) break;
     else if (isAfterRequests) ledger.troubles.push(line.trim());
     else if (!line.startsWith("  (")) {
       const [, name, count] = /^ {2}(.*?) +([\d,]+)$/.exec(line) ?? [];

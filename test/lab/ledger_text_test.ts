@@ -19,7 +19,7 @@ function printed(book: (ledger: Ledger) => void, counters = new SessionCounters(
     unusable: new Map(),
     injected: 10_000,
     injectErrors: new Map(),
-  });
+  }, { cpuMs: 1, elapsedMs: 2, residentBytes: 3, maxResidentBytes: 4 });
   return `ready\n${ledgerText}\n`;
 }
 

@@ -5,6 +5,8 @@ import { SessionCounters } from "../../src/session/counters.ts";
 import { Delays } from "../../src/session/delays.ts";
 import { Ledger, Outcome } from "../../src/session/ledger.ts";
 
+const usage = { cpuMs: 0, elapsedMs: 0, residentBytes: 0, maxResidentBytes: 0 };
+
 function figures(seen: number, complete: number, refused: number): ReplayFigures {
   const ledger = new Ledger();
   ledger.seen = seen;
@@ -39,7 +41,7 @@ Deno.test("figures of several parts are added up, also when they come from other
     assert.deepEqual([whole.captured, whole.captureDropped, whole.injected], [70, 2, 35]);
     assert.deepEqual([...whole.unusable], [["that are malformed", 7]]);
     assert.deepEqual([...whole.injectErrors], [["EPERM", 3]]);
-    assert.match(formatLedger(whole), /sessions +7\n +open +1\n +complete +3\n +refused +3/);
+    assert.match(formatLedger(whole, usage), /sessions +7\n +open +1\n +complete +3\n +refused +3/);
   }
   assert.equal(parts[0].ledger.seen, 3);
 });

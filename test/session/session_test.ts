@@ -907,6 +907,40 @@ Deno.test("asking whether an answer is whole books nothing, however often it is 
   assert.deepEqual([released, otherLengths, unanswered], [turns, 0, 0]);
 });
 
+Deno.test("requests released and answered are counted", () => {
+  const bench = new Bench({ answerTimeoutMs: 1000 });
+  const counts = () => [bench.table.counters.turns, bench.table.counters.answeredTurns];
+  bench.open();
+  bench.client({ flags: "PA", text: "q" });
+  bench.turn();
+  assert.deepEqual(counts(), [1, 0]);
+  bench.target({ flags: "PA", ack: 1, length: 4 });
+  bench.target({ flags: "PA", at: 4, ack: 1, length: 6 });
+  bench.turn();
+  assert.deepEqual(counts(), [1, 1]);
+  // To the second the target says nothing; the third goes all the same, and is answered.
+  bench.client({ flags: "PA", at: 1, read: 10, text: "q" });
+  bench.turn();
+  bench.target({ flags: "A", at: 10, ack: 2 });
+  bench.client({ flags: "PA", at: 2, read: 20, text: "q" });
+  bench.wait(3000);
+  assert.deepEqual(counts(), [3, 1]);
+  bench.target({ flags: "PA", at: 10, ack: 3, length: 10 });
+  bench.turn();
+  assert.deepEqual(counts(), [3, 2]);
+});
+
+Deno.test("without waiting, requests are answered in order", () => {
+  const bench = new Bench({ waitForAnswers: false });
+  bench.open();
+  for (let i = 0; i < 4; i++) bench.client({ flags: "PA", at: i, read: 10 * i, text: "q" });
+  bench.turn();
+  bench.target({ flags: "PA", ack: 4, length: 40 });
+  bench.turn();
+  const { turns, answeredTurns } = bench.table.counters;
+  assert.deepEqual([turns, answeredTurns], [4, 4]);
+});
+
 Deno.test("when the capture stops, the answers still due are waited for", () => {
   const bench = new Bench();
   bench.open();
