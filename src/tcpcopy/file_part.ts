@@ -6,6 +6,7 @@ import { Next } from "../capture/recorded_packets.ts";
 import { openRecording, type Recording } from "../capture/recording.ts";
 import { serviceAddress, TransferMap } from "../session/transfer.ts";
 import { Player } from "./player.ts";
+import { NOTHING_PLAYED, type PlayedStretch } from "./playing_time.ts";
 import type { PartStatus } from "./part.ts";
 import type { ReplayOptions } from "./replay.ts";
 import { ReplayPart } from "./replay_part.ts";
@@ -57,8 +58,8 @@ export class FilePart extends ReplayPart {
     }
   }
 
-  protected get played(): number {
-    return this.#player?.played ?? 0;
+  protected get played(): PlayedStretch {
+    return this.#player?.played ?? NOTHING_PLAYED;
   }
 
   override get status(): PartStatus {
@@ -142,7 +143,7 @@ export class FilePart extends ReplayPart {
       return this.#file.next();
     } catch (error) {
       if (!(error instanceof CaptureFileError)) throw error;
-      const played = this.played.toLocaleString("en-US");
+      const played = this.played.packets.toLocaleString("en-US");
       this.#defect = `${error.message} The replay ended there, with ${played} packets played.`;
       return Next.End;
     }

@@ -8,6 +8,7 @@ import type { CaptureSource } from "../capture/source.ts";
 import { isInPartition } from "../wire/partition.ts";
 import { HostEvidence } from "./host_evidence.ts";
 import { type LiveCapture, openCapture } from "./live_capture.ts";
+import { NOTHING_PLAYED } from "./playing_time.ts";
 import type { ReplayOptions } from "./replay.ts";
 import { ReplayPart } from "./replay_part.ts";
 
@@ -22,7 +23,7 @@ const DRAIN_MS = 3_000;
 const TIDY_EVERY_MS = 100;
 
 export class LivePart extends ReplayPart {
-  protected readonly played = 0;
+  protected readonly played = NOTHING_PLAYED;
   readonly #options: Omit<ReplayOptions, "log">;
   readonly #source: LiveSource;
   #captures: readonly CaptureSource[] = [];

@@ -8,16 +8,23 @@ import { announceReady } from "../cli/daemon.ts";
 import { giveUpPrivileges, type LaterFiles } from "../cli/privileges.ts";
 import { onSignals } from "../loop/signals.ts";
 import { mergeFigures } from "../observe/merge.ts";
-import { acknowledgedShare, formatCount, formatShare } from "../observe/report.ts";
+import { acknowledgedShare, formatCount } from "../observe/report.ts";
 import { serviceAddress, type Transfer, TransferMap } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
 import type { FileSource } from "./file_part.ts";
 import type { Part } from "./part.ts";
+import {
+  describePlayingTime,
+  describeProgress,
+  leastPlayed,
+  type PlayedStretch,
+} from "./playing_time.ts";
 import { describeTransfers } from "./replay.ts";
 import { type Survey, surveyRecording } from "./survey.ts";
 import type { Watch } from "./watch.ts";
 
 const PROGRESS_EVERY_MS = 200;
+const LOG_PROGRESS_EVERY_MS = 30_000;
 /** Parts are told to begin so far ahead that each has heard of it by then. */
 const BEGIN_AHEAD_MS = 20;
 
@@ -51,11 +58,14 @@ export async function runOffline(
     stop.resolve();
   });
   const ended = Promise.race([stop.promise, lonely.then(() => void (interrupted = true))]);
-  using progress = new ProgressLine(parts, survey?.packets, times);
+  const whole = survey === undefined ? undefined : wholeOf(survey, source.acceleration);
+  using progress = new ProgressLine(parts, whole, times, log);
   try {
     const connected = Promise.all(parts.map((part) => part.connect()));
     await Promise.race([connected, failed, ended]);
-    const known = survey === undefined ? "" : `: ${describeSurvey(survey, source.acceleration)}`;
+    const known = survey === undefined || whole === undefined
+      ? ""
+      : `: ${describeSurvey(survey)}, ${describePlayingTime(whole, times)}`;
     log.info(
       `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${name}${known}`,
     );
@@ -102,31 +112,42 @@ async function surveyed(
   }
 }
 
-function describeSurvey(survey: Survey, acceleration: number): string {
-  const seconds = (survey.durationMs / acceleration / 1000).toFixed(1);
+function wholeOf({ packets, recordedMs, durationMs }: Survey, acceleration: number): PlayedStretch {
+  return { packets, recordedMs, playingMs: durationMs / acceleration };
+}
+
+function describeSurvey(survey: Survey): string {
   const cut = survey.cutPackets === 0
     ? ""
     : `, ${formatCount(survey.cutPackets)} cut short when they were recorded`;
   return `${formatCount(survey.packets)} packets, ${formatCount(survey.requestPackets)} of them ` +
-    `requests${cut}, ${seconds} s`;
+    `requests${cut}`;
 }
 
-/** One line on the terminal that is written over again and again. */
+/** One line on the terminal that is written over again and again; elsewhere one in the log at times. */
 class ProgressLine implements Disposable {
   /** Which time the file is played, from 1 on. */
   round = 0;
   readonly #parts: readonly Part[];
   /** Undefined for what can be read only once. */
-  readonly #packets: number | undefined;
+  readonly #whole: PlayedStretch | undefined;
   readonly #rounds: number;
+  readonly #log: Logger;
   readonly #isTerminal = Deno.stderr.isTerminal();
   readonly #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(parts: readonly Part[], packets: number | undefined, rounds: number) {
+  constructor(
+    parts: readonly Part[],
+    whole: PlayedStretch | undefined,
+    rounds: number,
+    log: Logger,
+  ) {
     this.#parts = parts;
-    this.#packets = packets;
+    this.#whole = whole;
     this.#rounds = rounds;
-    if (this.#isTerminal) this.#timer = setInterval(() => this.#show(), PROGRESS_EVERY_MS);
+    this.#log = log;
+    const everyMs = this.#isTerminal ? PROGRESS_EVERY_MS : LOG_PROGRESS_EVERY_MS;
+    this.#timer = setInterval(() => this.#show(), everyMs);
   }
 
   clear(): void {
@@ -141,19 +162,16 @@ class ProgressLine implements Disposable {
     if (this.round === 0) return;
     const status = this.#parts.map((part) => part.status);
     const { ledger, counters } = mergeFigures(status.map(({ figures }) => figures));
-    const packets = Math.min(...status.map((part) => part.played));
-    const played = this.#packets === undefined
-      ? `${formatCount(packets)} packets`
-      : formatShare(packets, this.#packets);
+    const played = describeProgress(leastPlayed(status.map((part) => part.played)), this.#whole);
     const round = this.#rounds > 1 ? `round ${this.round} of ${this.#rounds}, ` : "";
     this.#write(
-      `${round}${played} played, ` +
-        `${formatCount(ledger.seen)} sessions, ${formatCount(ledger.open)} open, ` +
-        `${acknowledgedShare({ counters })} acknowledged`,
+      `${round}${played}, ${formatCount(ledger.seen)} sessions, ` +
+        `${formatCount(ledger.open)} open, ${acknowledgedShare({ counters })} acknowledged`,
     );
   }
 
   #write(text: string): void {
-    Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+    if (!this.#isTerminal) this.#log.info(text);
+    else Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
   }
 }

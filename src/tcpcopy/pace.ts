@@ -23,6 +23,9 @@ export interface Jump {
 }
 
 export class Pace {
+  /** How long all packets so far took to record, jumps and pauses included, and how long to play, ms. */
+  recordedMs = 0;
+  playedMs = 0;
   readonly #maxGapMs: number | undefined;
   readonly #onJump: (jump: Jump) => void;
   #packets = 0;
@@ -47,9 +50,16 @@ export class Pace {
    * order of time (several queues of a network card) are due at once
    */
   step(timestampUs: number): number {
+    const gapMs = this.#step(timestampUs);
+    this.playedMs += gapMs;
+    return gapMs;
+  }
+
+  #step(timestampUs: number): number {
     this.#packets++;
     const fromUs = this.#packets === 1 ? timestampUs : this.#latestUs;
     const gapMs = (timestampUs - fromUs) / 1000;
+    this.recordedMs += Math.max(0, gapMs);
     if (Math.abs(gapMs) <= JUMP_MS) {
       this.#latestUs = Math.max(fromUs, timestampUs);
       return Math.min(Math.max(0, gapMs), this.#maxGapMs ?? Infinity);

@@ -7,6 +7,7 @@
 import type { PlainFigures } from "../observe/merge.ts";
 import type { FileSource } from "./file_part.ts";
 import type { LiveSource } from "./live_part.ts";
+import type { PlayedStretch } from "./playing_time.ts";
 import type { Reconfiguration, ReplayOptions } from "./replay.ts";
 
 /** What a part is made from; plain data, which can be sent to another thread. */
@@ -21,8 +22,8 @@ export interface PartStatus {
   figures: PlainFigures;
   /** Captured payload in memory, bytes. */
   payloadBytes: number;
-  /** Packets of the file that are behind it. */
-  played: number;
+  /** What of the file is behind it. */
+  played: PlayedStretch;
   /** Why the file could not be played to its end; undefined as long as it could. */
   defect?: string;
 }

@@ -11,6 +11,7 @@ import { EarlyOrders } from "./early_orders.ts";
 import { makePart } from "./make_part.ts";
 import type { Part, PartSetup, PartStatus } from "./part.ts";
 import { mergeFigures } from "../observe/merge.ts";
+import { NOTHING_PLAYED } from "./playing_time.ts";
 import type { Reconfiguration } from "./replay.ts";
 
 /** How often a part says how it is doing. */
@@ -40,7 +41,7 @@ export class WorkerPart implements Part {
   status: PartStatus = {
     figures: mergeFigures([]),
     payloadBytes: 0,
-    played: 0,
+    played: NOTHING_PLAYED,
   };
   readonly #worker: Worker;
   readonly #name: string;

@@ -5,6 +5,7 @@
 
 import { Next, type RecordedPackets } from "../capture/recorded_packets.ts";
 import { Pace } from "./pace.ts";
+import { NOTHING_PLAYED, type PlayedStretch } from "./playing_time.ts";
 
 /** How fast to play. */
 export interface PlayerOptions {
@@ -26,8 +27,8 @@ const HOLD_MS = 2;
 type Source = Pick<RecordedPackets, "timestampUs" | "next">;
 
 export class Player {
-  /** Packets handed over. */
-  played = 0;
+  /** What was handed over. */
+  readonly played: PlayedStretch = { ...NOTHING_PLAYED };
   /** Whether the file has ended. */
   ended = false;
   readonly #source: Source;
@@ -83,12 +84,20 @@ export class Player {
       if (!this.#hasPacket) this.#fetch(nowMs);
       if (!this.#hasPacket || this.#dueMs > nowMs) return;
       this.#onPacket();
-      this.played++;
+      this.#notePlayed();
       this.#hasPacket = false;
       this.#lastDueMs = this.#dueMs;
     }
     // The next packet may be due at once; where it is not there yet, the next turn looks for it.
     if (!this.#hasPacket) this.#fetch(nowMs);
+  }
+
+  /** The packet that was fetched last was handed over. */
+  #notePlayed(): void {
+    const { played } = this;
+    played.packets++;
+    played.recordedMs = this.#pace.recordedMs;
+    played.playingMs = this.#pace.playedMs / this.#acceleration;
   }
 
   /** Goes to the next packet, if it is there, and finds out when it is due. */

@@ -3,6 +3,7 @@
 import type { Logger } from "@logtape/logtape";
 import type { EventLoop } from "../loop/event_loop.ts";
 import type { Part, PartStatus } from "./part.ts";
+import type { PlayedStretch } from "./playing_time.ts";
 import { type Reconfiguration, Replay, type ReplayOptions } from "./replay.ts";
 
 const LOOK_EVERY_MS = 5;
@@ -34,8 +35,8 @@ export abstract class ReplayPart implements Part {
     };
   }
 
-  /** Packets of the file that are behind it. */
-  protected abstract get played(): number;
+  /** What of the file is behind it. */
+  protected abstract get played(): PlayedStretch;
 
   get loop(): EventLoop {
     return this.replay.loop;

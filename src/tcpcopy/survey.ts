@@ -37,8 +37,6 @@ export class Survey {
   requestPackets = 0;
   /** How many of them are not whole. */
   cutPackets = 0;
-  /** Recorded time with pauses cut to the given bound, ms. */
-  durationMs = 0;
   readonly #options: SurveyOptions;
   readonly #packet = new Packet();
   readonly #destinations = new Map<string, number>();
@@ -51,11 +49,21 @@ export class Survey {
     this.#pace = new Pace(options.maxGapMs, (jump) => this.#onJump(jump));
   }
 
+  /** How long it took to record, ms. */
+  get recordedMs(): number {
+    return this.#pace.recordedMs;
+  }
+
+  /** The same with pauses cut to the given bound, ms. */
+  get durationMs(): number {
+    return this.#pace.playedMs;
+  }
+
   /** Takes the packet that `recorded` stands on. */
   look(recorded: RecordedPackets): void {
     const packet = this.#packet;
     this.packets++;
-    this.durationMs += this.#pace.step(recorded.timestampUs);
+    this.#pace.step(recorded.timestampUs);
     const { linkType, bytes, view, offset, capturedLength } = recorded;
     const result = packet.parse(linkType, bytes, view, offset, capturedLength);
     if (result !== ParseResult.Tcp || packet.ipVersion !== 4) return;

@@ -142,7 +142,7 @@ for (const workers of [1, 2]) {
     assert.match(text, /jump\.pcap: packet 3 was recorded 2,594,967,279 s after/);
     assert.match(text, /jump\.pcap: packet 5 was recorded 2,594,967,278 s before/);
     assert.equal(text.match(/was recorded/g)?.length, 2, text);
-    assert.match(text, /6 packets, 6 of them requests, 1\.0 s/);
+    assert.match(text, /6 packets, 6 of them requests, recorded in \S+ s, to be played in 1\.0 s/);
     assert.match(text, /^sessions +6\n/);
   });
 }

@@ -31,20 +31,21 @@ async function survey(
   try {
     Deno.writeFileSync(path, writer.bytes());
     using recording = openRecording([path]);
-    const { packets, requestPackets, cutPackets, durationMs } = await surveyRecording(recording, {
+    const survey = await surveyRecording(recording, {
       name: path,
       transfers,
       maxGapMs,
       allowTruncated,
     });
-    return { packets, requestPackets, cutPackets, durationMs };
+    const { packets, requestPackets, cutPackets, recordedMs, durationMs } = survey;
+    return { packets, requestPackets, cutPackets, recordedMs, durationMs };
   } finally {
     Deno.removeSync(path);
   }
 }
 
 Deno.test("packets and their time are counted, pauses up to the bound", async () => {
-  const whole = { packets: 5, requestPackets: 5, cutPackets: 0 };
+  const whole = { packets: 5, requestPackets: 5, cutPackets: 0, recordedMs: 400 };
   assert.deepEqual(await survey(5, 0), { ...whole, durationMs: 400 });
   assert.deepEqual(await survey(5, 0, 10), { ...whole, durationMs: 40 });
 });
