@@ -2,7 +2,7 @@
 
 import { digest } from "./digest.ts";
 import { permissionFlags } from "./permissions.ts";
-import { ENGINE_FLAGS, type Program } from "./programs.ts";
+import { ADDRESS_SPACE_KIB, ENGINE_FLAGS, type Program } from "./programs.ts";
 import { gzip, type Runtime } from "./runtime.ts";
 import type { Target } from "./targets.ts";
 
@@ -28,6 +28,7 @@ export async function writePacked(
     programBytes: String(bytes.length),
     programPacked: String(packed.length),
     programSha256,
+    addressSpace: String(ADDRESS_SPACE_KIB),
     runtimeVersion: runtime.version,
     runtimeKey: runtime.sha256.slice(0, KEY_DIGITS),
     runtimeBytes: String(runtime.sizeBytes),

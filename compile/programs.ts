@@ -18,6 +18,12 @@ export interface Program {
 export const ENGINE_FLAGS = "--v8-flags=--max-semi-space-size=4";
 
 /**
+ * Address space the runtime reserves when it starts, in units of 1024 bytes, as `ulimit -v` has them
+ * (measured: 33,931,092 with Deno 2.9.6; below it crashes).
+ */
+export const ADDRESS_SPACE_KIB = 34_000_000;
+
+/**
  * All programs; one whose main module does not exist yet is left out.
  *
  * All need "all": a daemon starts itself once more, with the command line of /proc/self/cmdline, open

@@ -142,6 +142,14 @@ start() {
     @flags@ "$directory/$name.js" "$@"
 }
 
+# The engine reserves far more address space than it ever uses; with less it crashes at its start.
+limit=$(ulimit -v 2>/dev/null)
+case $limit in
+  unlimited | '') ;; # not every shell knows it
+  *) [ "$limit" -ge @addressSpace@ ] ||
+    fail "may use $((limit / 1024)) MB of address space (ulimit -v), and the runtime reserves $((@addressSpace@ / 1024)) MB, which it does not use: raise the limit (ulimit -v unlimited, LimitAS=infinity of systemd), and limit memory by a control group" ;;
+esac
+
 user=$(id -u)
 if [ "$user" = 0 ]; then home_cache=/var/cache; else home_cache=${HOME:+$HOME/.cache}; fi
 case ${XDG_CACHE_HOME-} in /*) home_cache=$XDG_CACHE_HOME ;; esac

@@ -105,7 +105,8 @@ export class SamplingLoop {
   }
 }
 
-const readSystemFile: FileReader = (path) => {
+/** Reads a file of /proc or /sys. */
+export const readSystemFile: FileReader = (path) => {
   try {
     return Deno.readTextFileSync(path);
   } catch {

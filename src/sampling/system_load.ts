@@ -18,7 +18,7 @@ export interface SystemRates {
 const MIN_SPAN_MS = 450;
 /** Longer ago says nothing about now. */
 const MAX_SPAN_MS = 5_000;
-const CGROUP_ROOT = "/sys/fs/cgroup";
+export const CGROUP_ROOT = "/sys/fs/cgroup";
 
 /** The counters at one moment. */
 interface CpuSample {
@@ -106,13 +106,22 @@ export class SystemLoad {
 function ownGroups(read: FileReader): string[] {
   const own = /^0::(\/.*)$/m.exec(read("/proc/self/cgroup") ?? "");
   if (own === null) return [];
-  const names = own[1].split("/").filter((name) => name !== "" && name !== "..");
+  return groupsAround(CGROUP_ROOT, own[1]).filter((group) =>
+    read(`${group}/cpu.max`) !== undefined || read(`${group}/memory.max`) !== undefined
+  );
+}
+
+/**
+ * Directories of a group and of those around it, innermost first; some may not be there.
+ *
+ * @param root where the hierarchy is mounted
+ * @param path the group, as in /proc/self/cgroup
+ */
+export function groupsAround(root: string, path: string): string[] {
+  const names = path.split("/").filter((name) => name !== "" && name !== "..");
   const groups: string[] = [];
   for (let count = names.length; count >= 0; count--) {
-    const group = [CGROUP_ROOT, ...names.slice(0, count)].join("/");
-    if (read(`${group}/cpu.max`) !== undefined || read(`${group}/memory.max`) !== undefined) {
-      groups.push(group);
-    }
+    groups.push([root, ...names.slice(0, count)].join("/"));
   }
   return groups;
 }

@@ -6,6 +6,7 @@ import { runProcess } from "../cli/process_options.ts";
 import type { Settings } from "../cli/program.ts";
 import { reloadOnHangup } from "../cli/reload.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
+import { readSystemFile } from "../cli/sampling_loop.ts";
 import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
 import { DEFAULT_SESSION_CONFIG, type SessionConfig } from "../session/config.ts";
@@ -13,6 +14,7 @@ import { describeDraw } from "./draw.ts";
 import type { FileSource } from "./file_part.ts";
 import type { LiveSource } from "./live_part.ts";
 import { makePart } from "./make_part.ts";
+import { boundMemory } from "./memory_bounds.ts";
 import { payloadCap } from "./memory_guard.ts";
 import { runOffline } from "./offline.ts";
 import { runOnline } from "./online.ts";
@@ -69,13 +71,19 @@ async function start(
   sayDraw(options, log);
   if (settings.given.logLevel === "debug") log.debug(`options: ${settings.format()}`);
   const { transfers, workers } = options;
+  const bound = boundMemory(options.maxMemoryBytes, workers, readSystemFile);
+  if (bound.notice !== undefined) log.info(bound.notice);
+  const limitsOf = ({ maxMemoryBytes: wanted }: TcpcopyOptions): MemoryLimits => {
+    const maxMemoryBytes = Math.min(wanted, bound.maxMemoryBytes);
+    return { maxMemoryBytes, maxPayloadBytes: payloadCap(maxMemoryBytes, workers) };
+  };
   /** What is in force: a reload may come before the parts are made. */
   let current = options;
   let watch: Watch | undefined;
   let endSampling: (() => void) | undefined;
   const files = { log: options.process.log, read: [settings.path, options.strategy?.path] };
   const makeWatch = (source: LiveSource | FileSource): Watch => {
-    const limits = limitsOf(current, workers);
+    const limits = limitsOf(current);
     const parts = makeParts(current, intercepts, limits, source, log);
     watch = new Watch(parts, limits, current.sampling, log, options.process.daemon);
     if (options.strategy !== undefined) endSampling = sampleSessions(watch, log, options.strategy);
@@ -92,7 +100,7 @@ async function start(
       if (describeDraw(sampling) !== describeDraw(current.sampling)) sayDraw(next, log);
       const times = { sessionTimeoutMs, keepAliveTimeoutMs, answerTimeoutMs, maxLagMs };
       current = { ...current, sampling, ...times, maxMemoryBytes };
-      watch?.reconfigure(limitsOf(current, workers), { ...sampling, ...times });
+      watch?.reconfigure(limitsOf(current), { ...sampling, ...times });
     },
   });
   try {
@@ -102,7 +110,7 @@ async function start(
       return await runOnline(live, transfers, log, files);
     }
     const { times, ...playing } = options.offline;
-    const maxWaitingBytes = limitsOf(options, workers).maxPayloadBytes / workers / 2;
+    const maxWaitingBytes = limitsOf(options).maxPayloadBytes / workers / 2;
     const source: FileSource = { kind: "file", ...playing, maxWaitingBytes };
     return await runOffline(() => makeWatch(source), transfers, source, times, log, files);
   } finally {
@@ -114,10 +122,6 @@ async function start(
 function sayDraw({ sampling }: TcpcopyOptions, log: Logger): void {
   const text = describeDraw(sampling);
   if (text !== undefined) log.info(text);
-}
-
-function limitsOf({ maxMemoryBytes }: TcpcopyOptions, workers: number): MemoryLimits {
-  return { maxMemoryBytes, maxPayloadBytes: payloadCap(maxMemoryBytes, workers) };
 }
 
 /** One part for this thread, or one for each worker. */

@@ -229,7 +229,8 @@ const limits = object("Limits and log", {
   ),
   memory: withDefault(
     option("-m", "--max-memory", integer({ min: MIN_MEMORY_MB, metavar: "MB" }), {
-      description: message`Cap of resident memory; near it new sessions are shed.`,
+      description:
+        message`Cap of resident memory, of the runtime and all workers, too; near it new sessions are shed. At least 160, and 40 for each worker. A control group (container) that allows less lowers it.`,
     }),
     1024,
   ),

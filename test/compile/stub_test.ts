@@ -1,6 +1,7 @@
 /** The self-extracting file: how it starts its program, and what it refuses to start. */
 
 import assert from "node:assert/strict";
+import { ADDRESS_SPACE_KIB } from "../../compile/programs.ts";
 import { sandboxFlags } from "../lab/enter.ts";
 import { start, withDirectory, writeFake } from "./fake.ts";
 
@@ -51,6 +52,19 @@ Deno.test("stub: found by its name on the PATH, and through a link", () =>
       const { code, errors } = await start(argv as string[], env, directory);
       assert.equal(`${errors}${code}`, "3");
     }
+  }));
+
+Deno.test("stub: too little address space for the runtime is one sentence", () =>
+  withDirectory(async (directory) => {
+    await writeFake(`${directory}/tcpcopy`);
+    const limited = (kib: number) =>
+      start(["sh", "-c", `ulimit -v ${kib} && exec ./tcpcopy exit 3`], {
+        XDG_CACHE_HOME: `${directory}/cache`,
+      }, directory);
+    const { code, errors } = await limited(ADDRESS_SPACE_KIB - 1);
+    assert.equal(code, 1);
+    assert.match(errors, /^tcpcopy: may use \d+ MB of address space \(ulimit -v\), and .*\n$/);
+    assert.equal((await limited(ADDRESS_SPACE_KIB)).code, 3);
   }));
 
 Deno.test("stub: a signal reaches the program itself", () =>
