@@ -16,6 +16,7 @@ import { Arena } from "./arena.ts";
 import { Errno, SystemError } from "./errno.ts";
 import { lastErrno, libc } from "./libc.ts";
 import { cText } from "./libpcap.ts";
+import { AF_PACKET } from "./packet_socket.ts";
 import {
   attachFilter,
   closeFd,
@@ -27,16 +28,17 @@ import {
   trySetOption,
 } from "./socket.ts";
 
-/** Protocols to bind to (linux/if_ether.h): IPv4 as it is handed upwards, or all there is. */
+/** Protocols to bind to (linux/if_ether.h): IP as it is handed upwards, or all there is. */
 export const ETH_P_IP = 0x0800;
+export const ETH_P_IPV6 = 0x86dd;
 export const ETH_P_ALL = 0x0003;
 
 /** What a device's packets begin with (net/if_arp.h): `deviceHardware`. */
 export const ARPHRD_ETHER = 1;
 export const ARPHRD_LOOPBACK = 772;
 
-const AF_PACKET = 17;
-const SOCK_DGRAM = 2;
+/** A packet socket of this type has no link headers. */
+export const SOCK_DGRAM = 2;
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
 const PACKET_RX_RING = 5;
@@ -99,7 +101,7 @@ export function deviceHardware(interfaceIndex: number, what: string): number {
   const fd = openSocket(AF_PACKET, SOCK_DGRAM, 0, what);
   try {
     // Bound to no protocol it receives nothing.
-    bindTo(fd, 0, interfaceIndex, what);
+    bindPacketSocket(fd, 0, interfaceIndex, what);
     const memory = scratch();
     memory.view.setUint32(SCRATCH_LENGTH, SOCKADDR_LL_BYTES, true);
     if (libc().getsockname(fd, memory.base, memory.addressAt(SCRATCH_LENGTH)) < 0) {
@@ -111,7 +113,19 @@ export function deviceHardware(interfaceIndex: number, what: string): number {
   }
 }
 
-function bindTo(fd: number, protocol: number, interfaceIndex: number, what: string): void {
+/**
+ * Lets a packet socket receive a protocol's packets.
+ *
+ * @param interfaceIndex from `deviceIndex`; 0 for all devices
+ * @param what for the error message: what the socket is for
+ * @throws SystemError when the device is down or gone
+ */
+export function bindPacketSocket(
+  fd: number,
+  protocol: number,
+  interfaceIndex: number,
+  what: string,
+): void {
   const { view, base } = scratch();
   for (let at = 0; at < SOCKADDR_LL_BYTES; at += 4) view.setUint32(at, 0);
   view.setUint16(0, AF_PACKET, true);
@@ -120,6 +134,31 @@ function bindTo(fd: number, protocol: number, interfaceIndex: number, what: stri
   if (libc().bind(fd, base, SOCKADDR_LL_BYTES) < 0) {
     throw new SystemError(what, "bind", lastErrno());
   }
+}
+
+/**
+ * What a packet socket's filter took since the last call: all packets, and those of them for which
+ * there was no room.
+ *
+ * @param what for the error message: what the socket is for
+ * @throws SystemError
+ */
+export function packetStatistics(fd: number, what: string): { packets: number; drops: number } {
+  // struct tpacket_stats: u32 packets, u32 drops; reading sets both to 0.
+  const memory = scratch();
+  memory.view.setUint32(SCRATCH_LENGTH, 8, true);
+  const result = libc().getsockopt(
+    fd,
+    SOL_PACKET,
+    PACKET_STATISTICS,
+    memory.addressAt(SCRATCH_VALUE),
+    memory.addressAt(SCRATCH_LENGTH),
+  );
+  if (result < 0) throw new SystemError(what, "getsockopt", lastErrno());
+  return {
+    packets: memory.view.getUint32(SCRATCH_VALUE, true),
+    drops: memory.view.getUint32(SCRATCH_VALUE + 4, true),
+  };
 }
 
 /** How a ring is laid out. */
@@ -229,7 +268,7 @@ export class PacketRing {
     const what = this.#what;
     // Kept out by the kernel since 4.20; before, the filter has to do it.
     if (!options.seesOutgoing) trySetOption(this.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
-    bindTo(this.fd, options.protocol, options.interfaceIndex, what);
+    bindPacketSocket(this.fd, options.protocol, options.interfaceIndex, what);
     if (options.promiscuous && options.interfaceIndex !== 0) {
       this.#beginPromiscuous(options.interfaceIndex);
     }
@@ -305,18 +344,7 @@ export class PacketRing {
    */
   dropCount(): number {
     if (this.#closed) return this.#drops;
-    // struct tpacket_stats: u32 packets, u32 drops; reading sets both to 0.
-    const memory = scratch();
-    memory.view.setUint32(SCRATCH_LENGTH, 8, true);
-    const result = libc().getsockopt(
-      this.fd,
-      SOL_PACKET,
-      PACKET_STATISTICS,
-      memory.addressAt(SCRATCH_VALUE),
-      memory.addressAt(SCRATCH_LENGTH),
-    );
-    if (result < 0) throw new SystemError(this.#what, "getsockopt", lastErrno());
-    this.#drops += memory.view.getUint32(SCRATCH_VALUE + 4, true);
+    this.#drops += packetStatistics(this.fd, this.#what).drops;
     return this.#drops;
   }
 

@@ -4,7 +4,7 @@
 
 import { closeFd, openSocket, setOption, setSendBuffer, SOCK_RAW } from "./socket.ts";
 
-const AF_PACKET = 17;
+export const AF_PACKET = 17;
 const SOL_PACKET = 263;
 const PACKET_QDISC_BYPASS = 20;
 

@@ -72,6 +72,35 @@ export function restingConnections(ports: ReadonlySet<number>): OpenConnection[]
   return resting;
 }
 
+/**
+ * How many clients are connected to each of the given local ports over IPv6; ports without any are left
+ * out. IPv4 clients of services that listen on [::] are no such.
+ *
+ * @throws SystemError when the kernel does not answer
+ */
+export function connectionsOverIpv6(ports: ReadonlySet<number>): Map<number, number> {
+  const what = "list of open connections over IPv6";
+  const counts = new Map<number, number>();
+  const netlink = new NetlinkSocket(NETLINK_SOCK_DIAG, what);
+  try {
+    const result = netlink.ask(
+      SOCK_DIAG_BY_FAMILY,
+      NLM_F_DUMP,
+      (view, at) => writeRequest(view, at, AF_INET6),
+      (view, at, end) => {
+        if (at + DIAG_BYTES > end) return;
+        const port = view.getUint16(at + 4);
+        const isMapped = readIpv4(view, at, at + 24) !== undefined;
+        if (ports.has(port) && !isMapped) counts.set(port, (counts.get(port) ?? 0) + 1);
+      },
+    );
+    if (result < 0) throw new SystemError(what, "sock_diag", -result);
+  } finally {
+    netlink.close();
+  }
+  return counts;
+}
+
 function writeRequest(view: DataView, at: number, family: number): number {
   view.setUint8(at, family);
   view.setUint8(at + 1, IPPROTO_TCP);

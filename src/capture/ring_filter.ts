@@ -44,7 +44,12 @@ const IPV4_FRAGMENT_OFFSET_MASK = 0x1fff;
 const IPV4_PROTOCOL = 9;
 const TCP = 6;
 const TCP_FLAGS = 13;
+const SYN = 0x02;
 const SYN_ACK = 0x12;
+/** In IPv6 headers: what follows, which begins behind them. */
+const IPV6_NEXT_HEADER = 6;
+const IPV6_HEADER_BYTES = 40;
+const KEEP_ANY = 1;
 
 /** Packets of some lengths, in bytes with what they begin with. */
 export interface LengthRange {
@@ -114,6 +119,24 @@ export function answeringFilter(
     ...unless([AND_K, 0, 0, SYN_ACK], [JEQ_K, 1, 0, SYN_ACK]),
     ...partitionCondition(partition, NETWORK_HEADER, TCP_DESTINATION_PORT),
     ...sourceFilter(pairs),
+  ];
+}
+
+/**
+ * Takes SYNs over IPv6 for this host and one of the ports; for a socket that gets IPv6 packets from the
+ * network header on.
+ *
+ * @param ports at least one, at most 2,000
+ */
+export function ipv6OpeningFilter(ports: readonly number[]): FilterInstruction[] {
+  return [
+    ...unless([LD_BYTE_ABS, 0, 0, PACKET_TYPE], [JEQ_K, 1, 0, PACKET_HOST]),
+    ...unless([LD_BYTE_ABS, 0, 0, IPV6_NEXT_HEADER], [JEQ_K, 1, 0, TCP]),
+    [LD_BYTE_ABS, 0, 0, IPV6_HEADER_BYTES + TCP_FLAGS],
+    ...unless([AND_K, 0, 0, SYN_ACK], [JEQ_K, 1, 0, SYN]),
+    [LD_HALF_ABS, 0, 0, IPV6_HEADER_BYTES + TCP_DESTINATION_PORT],
+    ...ports.flatMap((port): FilterInstruction[] => [[JEQ_K, 0, 1, port], [RET_K, 0, 0, KEEP_ANY]]),
+    [RET_K, 0, 0, 0],
   ];
 }
 

@@ -15,7 +15,7 @@ export function mergeFigures(parts: readonly PlainFigures[]): ReplayFigures {
   const delays = new Delays();
   const unusable = new Map<string, number>();
   const injectErrors = new Map<string, number>();
-  const whole = { captured: 0, captureDropped: 0, injected: 0 };
+  const whole = { captured: 0, captureDropped: 0, overIpv6: 0, injected: 0 };
   for (const part of parts) {
     ledger.seen += part.ledger.seen;
     part.ledger.ended.forEach((count, outcome) => ledger.ended[outcome] += count);
@@ -25,6 +25,7 @@ export function mergeFigures(parts: readonly PlainFigures[]): ReplayFigures {
     delays.add(part.delays);
     whole.captured += part.captured;
     whole.captureDropped += part.captureDropped;
+    whole.overIpv6 += part.overIpv6;
     whole.injected += part.injected;
     addTo(unusable, part.unusable);
     addTo(injectErrors, part.injectErrors);

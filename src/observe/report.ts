@@ -14,6 +14,8 @@ export interface ReplayFigures {
   /** Packets the capture delivered, and those it had to drop. */
   captured: number;
   captureDropped: number;
+  /** Connections over IPv6 to what is captured, of which nothing else is known. */
+  overIpv6: number;
   /** Captured packets that could not be parsed, by reason. */
   unusable: ReadonlyMap<string, number>;
   /** Packets the kernel took for sending, and those it refused, by error name. */
@@ -131,6 +133,7 @@ function describeTroubles(figures: ReplayFigures): string[] {
     if (count > 0) troubles.push(`${formatCount(count)} ${what}`);
   };
   add(figures.captureDropped, "packets dropped by the capture (the kernel had no room)");
+  add(figures.overIpv6, "connections over IPv6, which is not replayed");
   for (const [reason, count] of figures.unusable) add(count, `captured packets ${reason}`);
   for (const [code, count] of figures.injectErrors) add(count, `packets refused with ${code}`);
   add(counters.announcedAgain, "routes announced again, as no answers came");

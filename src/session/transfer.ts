@@ -24,6 +24,14 @@ export function serviceAddress(transfers: readonly Transfer[]): (port: number) =
     transfers.find(({ onlinePort }) => onlinePort === port)?.onlineAddress ?? LOCALHOST;
 }
 
+/** The online ports that are copied whatever address they are reached at. */
+export function portsOfAnyAddress(transfers: readonly Transfer[]): Set<number> {
+  return new Set(
+    transfers.filter(({ onlineAddress }) => onlineAddress === undefined)
+      .map(({ onlinePort }) => onlinePort),
+  );
+}
+
 /** All pairs, with the distinct targets numbered. */
 export class TransferMap {
   readonly transfers: readonly Transfer[];

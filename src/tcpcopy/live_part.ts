@@ -3,8 +3,10 @@
 import type { Logger } from "@logtape/logtape";
 import { SystemError } from "../../ffi/errno.ts";
 import type { CapturePair } from "../capture/bpf.ts";
-import { restingConnections } from "../capture/open_connections.ts";
+import { Ipv6Clients } from "../capture/ipv6_clients.ts";
+import { connectionsOverIpv6, restingConnections } from "../capture/open_connections.ts";
 import type { CaptureSource } from "../capture/source.ts";
+import { portsOfAnyAddress } from "../session/transfer.ts";
 import { isInPartition } from "../wire/partition.ts";
 import { HostEvidence } from "./host_evidence.ts";
 import { type LiveCapture, openCapture } from "./live_capture.ts";
@@ -28,6 +30,7 @@ export class LivePart extends ReplayPart {
   readonly #source: LiveSource;
   #captures: readonly CaptureSource[] = [];
   #evidence: HostEvidence | undefined;
+  #ipv6Clients: Ipv6Clients | undefined;
   #isSorted = true;
 
   constructor(options: Omit<ReplayOptions, "log">, source: LiveSource, log: Logger) {
@@ -54,6 +57,7 @@ export class LivePart extends ReplayPart {
       if (!isInPartition(open.clientPort, partition)) continue;
       table.noteResting(open.clientAddress, open.clientPort, open.serviceAddress, open.servicePort);
     }
+    if (partition.index === 0 && !this.#source.stripsTunnels) this.#countIpv6Clients();
     // The others would say the same.
     if (partition.index === 0) { for (const warning of warnings) log.warn(warning); }
     this.replay.captureDropped = () =>
@@ -90,6 +94,28 @@ export class LivePart extends ReplayPart {
   protected stopSource(): void {
     for (const capture of this.#captures) capture.close();
     this.#evidence?.close();
+    this.#ipv6Clients?.close();
+  }
+
+  /** Who comes to this host's services over IPv6 is not captured: it is said, and counted. */
+  #countIpv6Clients(): void {
+    const { replay } = this;
+    const ports = portsOfAnyAddress(this.#options.transfers);
+    if (ports.size === 0) return;
+    for (const [port, count] of connectionsOverIpv6(ports)) {
+      replay.log.warn(
+        `port ${port}: connections open over IPv6: ${count}; only IPv4 is replayed, so that they ` +
+          "and those to come are left out",
+      );
+    }
+    try {
+      const clients = new Ipv6Clients(ports);
+      this.#ipv6Clients = clients;
+      replay.unseenIpv6 = () => clients.count;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      replay.log.warn(`connections over IPv6 are left out without being counted: ${error.message}`);
+    }
   }
 
   /** Only whom the service has accepted is replayed, where this host can tell. */

@@ -18,7 +18,7 @@ import { Gate } from "../session/gate.ts";
 import { Interlock, type InterlockRules } from "../session/interlock.ts";
 import { SegmentWriter } from "../session/segment_writer.ts";
 import { SessionTable } from "../session/session_table.ts";
-import { type Transfer, TransferMap } from "../session/transfer.ts";
+import { portsOfAnyAddress, type Transfer, TransferMap } from "../session/transfer.ts";
 import { DEFAULT_TUNNEL_FORM, type TunnelForm } from "../tunnel/form.ts";
 import { formatIpv4 } from "../wire/ipv4.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
@@ -66,6 +66,7 @@ export interface Reconfiguration extends SamplingRules {
 /** How long, at the end, the network may take for the resets of all open connections. */
 const RESETS_MS = 2_000;
 
+const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
 const UNUSABLE_REASONS: readonly string[] = [
   "",
   "that are not IP",
@@ -96,12 +97,16 @@ export class Replay {
   readonly #answer = new Packet();
   readonly #unusable = new Int32Array(UNUSABLE_REASONS.length);
   #captured = 0;
+  /** SYNs over IPv6 among the captured packets, to the ports that have no address in -x. */
+  readonly #ipv6Ports: ReadonlySet<number>;
+  #openedOverIpv6 = 0;
   readonly #endsWithoutIntercept: boolean;
   #finished = false;
 
   /** @throws SystemError without the privilege to send packets */
   constructor(options: ReplayOptions) {
     this.log = options.log;
+    this.#ipv6Ports = portsOfAnyAddress(options.transfers);
     this.#endsWithoutIntercept = options.endsWithoutIntercept ?? false;
     this.#injector = openInjector(
       options,
@@ -263,6 +268,9 @@ export class Replay {
   /** Packets the capture lost; set by the owner of the source. */
   captureDropped = (): number => 0;
 
+  /** Connections over IPv6 that the source knows of and does not capture; set by its owner. */
+  unseenIpv6 = (): number => 0;
+
   /** Told when the last intercept is gone and the replay is to end then; set by its owner. */
   onLonely = (): void => {};
 
@@ -283,6 +291,7 @@ export class Replay {
       delays: this.table.delays,
       captured: this.#captured,
       captureDropped,
+      overIpv6: this.#openedOverIpv6 + this.unseenIpv6(),
       unusable,
       injected: injected.sent,
       injectErrors: injected.errors,
@@ -320,7 +329,11 @@ export class Replay {
     const packet = this.#packet;
     if (result === ParseResult.Tcp && packet.ipVersion === 4) {
       this.table.onCaptured(packet, this.loop.nowMs);
-    } else this.#unusable[result]++;
+      return;
+    }
+    this.#unusable[result]++;
+    if (result !== ParseResult.Tcp || (packet.flags & SYN_ACK) !== TcpFlag.Syn) return;
+    if (this.#ipv6Ports.has(packet.destinationPort)) this.#openedOverIpv6++;
   }
 
   #onRecord(bytes: Uint8Array, view: DataView, offset: number, length: number): void {
@@ -352,5 +365,5 @@ export class Replay {
 
 /** Whether a packet is a service's answer to a client's SYN. */
 function isSynAck({ flags }: Packet): boolean {
-  return (flags & (TcpFlag.Syn | TcpFlag.Ack)) === (TcpFlag.Syn | TcpFlag.Ack);
+  return (flags & SYN_ACK) === SYN_ACK;
 }

@@ -3,7 +3,7 @@
 import type { Logger } from "@logtape/logtape";
 import { mergeFigures } from "../observe/merge.ts";
 import { ProcessUsage } from "../observe/process_usage.ts";
-import { formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
+import { formatCount, formatLedger, type ReplayFigures, summarize } from "../observe/report.ts";
 import { Delays } from "../session/delays.ts";
 import type { SamplingRules } from "../session/client_sample.ts";
 import { SessionCounters } from "../session/counters.ts";
@@ -39,6 +39,7 @@ export class Watch implements Disposable {
   /** What had been drawn when the rules came into force; whether it was told that it is far off. */
   #drawBefore: Draw = new SessionCounters();
   #isFarDrawTold = false;
+  #isIpv6Told = false;
   readonly #guard: MemoryGuard;
   readonly #timers: readonly ReturnType<typeof setInterval>[];
 
@@ -82,7 +83,7 @@ export class Watch implements Disposable {
     const figures = mergeFigures(final.map((status) => status.figures));
     const usage = this.#usage.sinceStart();
     this.#log.info(summarize(figures, usage));
-    this.#judgeDraw(figures);
+    this.#warn(figures);
     const ledger = formatLedger(figures, usage);
     console.log(ledger);
     if (this.#logsLedger) { for (const line of ledger.split("\n")) this.#log.info(line); }
@@ -114,10 +115,18 @@ export class Watch implements Disposable {
     const recent = figures.delays.since(this.#loggedDelays);
     this.#log.info(summarize(figures, this.#usage.sinceLast(), recent));
     this.#loggedDelays = figures.delays;
-    this.#judgeDraw(figures);
+    this.#warn(figures);
   }
 
-  #judgeDraw({ counters }: ReplayFigures): void {
+  /** Says, once each, what the user will hardly have meant. */
+  #warn({ counters, overIpv6 }: ReplayFigures): void {
+    if (overIpv6 > 0 && !this.#isIpv6Told) {
+      this.#isIpv6Told = true;
+      this.#log.warn(
+        `${formatCount(overIpv6)} connections over IPv6 so far, which is not replayed: the ` +
+          "replay is without those clients",
+      );
+    }
     if (this.#isFarDrawTold) return;
     const text = describeFarDraw(drawSince(counters, this.#drawBefore), this.#rules);
     if (text === undefined) return;

@@ -16,6 +16,7 @@ function printed(book: (ledger: Ledger) => void, counters = new SessionCounters(
     counters,
     captured: 12_345,
     captureDropped: 0,
+    overIpv6: 0,
     unusable: new Map(),
     injected: 10_000,
     injectErrors: new Map(),

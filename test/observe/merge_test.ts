@@ -19,6 +19,7 @@ function figures(seen: number, complete: number, refused: number): ReplayFigures
   for (let i = 0; i < seen; i++) delays.note(refused);
   return {
     ...{ ledger, counters, delays, captured: 10 * seen, captureDropped: 1, injected: 5 * seen },
+    overIpv6: complete,
     unusable: new Map([["that are malformed", seen]]),
     injectErrors: new Map(refused > 0 ? [["EPERM", refused]] : []),
   };
@@ -39,6 +40,8 @@ Deno.test("figures of several parts are added up, also when they come from other
       3,
     ]);
     assert.deepEqual([whole.captured, whole.captureDropped, whole.injected], [70, 2, 35]);
+    assert.equal(whole.overIpv6, 3);
+    assert.match(formatLedger(whole, usage), /3 connections over IPv6, which is not replayed/);
     assert.deepEqual([...whole.unusable], [["that are malformed", 7]]);
     assert.deepEqual([...whole.injectErrors], [["EPERM", 3]]);
     assert.match(formatLedger(whole, usage), /sessions +7\n +open +1\n +complete +3\n +refused +3/);
