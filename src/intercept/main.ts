@@ -11,6 +11,8 @@ import { reloadOnHangup } from "../cli/reload.ts";
 import { standBack } from "../cli/stand_back.ts";
 import { isWorker } from "../cli/workers.ts";
 import { onSignals } from "../loop/signals.ts";
+import { ProcessUsage, type Usage } from "../observe/process_usage.ts";
+import { describeUsage } from "../observe/report.ts";
 import { WHOLE } from "../wire/partition.ts";
 import { mergeRelayFigures, type RelayFigures, summarizeRelay } from "./figures.ts";
 import {
@@ -71,8 +73,10 @@ async function start(
       apply: ({ maxCombined }) => relaying.limitFrames(maxCombined),
     }),
   ];
-  const report = () => log.info(summarizeRelay(relaying.figures()));
-  const timer = setInterval(report, REPORT_EVERY_MS);
+  const usage = new ProcessUsage();
+  const report = (taken: Usage) =>
+    log.info(`${summarizeRelay(relaying.figures())}; ${describeUsage(taken)}`);
+  const timer = setInterval(() => report(usage.sinceLast()), REPORT_EVERY_MS);
   const running = relaying.run();
   log.info(
     `ready: capturing on ${options.devices.join(", ")} (${options.filter})` +
@@ -85,7 +89,7 @@ async function start(
   } finally {
     clearInterval(timer);
     for (const end of ends) end();
-    report();
+    report(usage.sinceStart());
   }
   return 0;
 }
