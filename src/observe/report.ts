@@ -156,7 +156,7 @@ function describeTroubles(figures: ReplayFigures): string[] {
   add(counters.fruitless, "connections the target ended without an answer");
   add(counters.repeatedTurns, "requests sent again on a fresh connection");
   add(counters.otherLengths, "answers of another length than online");
-  add(counters.unanswered, "requests the target did not answer");
+  add(counters.unanswered, "requests the target did not answer in time");
   add(counters.unwaited, "requests sent without waiting, to catch up (--max-lag)");
   add(counters.early, "requests sent before the answer before them was whole");
   add(counters.strayResponses, "responses of no session");
