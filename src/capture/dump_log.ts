@@ -24,9 +24,12 @@ import { isReadOnce } from "./byte_stream.ts";
 import { CaptureFileError } from "./pcap_file.ts";
 import { Next, type RecordingFile } from "./recorded_packets.ts";
 
-/** What stands in front of a record's bytes: time and level (Layotto), window, port. */
+/**
+ * What stands in front of a record's bytes: time and level (Layotto), window, port. Layotto writes the
+ * milliseconds as a number, ",7" for 7 ms; where they are padded, the number is the same.
+ */
 const RECORD =
-  /^(?:(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{3}) \S+ )?\[([^\]]{1,200})\]\[(\d{1,5})\]/;
+  /^(?:(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d),(\d{1,3}) \S+ )?\[([^\]]{1,200})\]\[(\d{1,5})\]/;
 const LONGEST_PREFIX = 300;
 /** Looked at to tell a log from a capture file. */
 const PROBE_BYTES = 4096;
@@ -172,7 +175,7 @@ export class DumpLogReader implements RecordingFile, Disposable {
     const head = latin1.decode(bytes.subarray(begin, Math.min(end, begin + LONGEST_PREFIX)));
     const match = RECORD.exec(head);
     if (match === null) return false;
-    const [prefix, time, window, port] = match;
+    const [prefix, date, time, milliseconds, window, port] = match;
     const from = begin + prefix.length;
     const room = Math.ceil((end - from + 1) / 3);
     if (room > this.#data.length) this.#data = new Uint8Array(room * 2);
@@ -181,7 +184,7 @@ export class DumpLogReader implements RecordingFile, Disposable {
     this.#dataLength = count;
     this.#windowName = window;
     this.#port = Number(port);
-    const timeMs = time === undefined ? NaN : Date.parse(time.replace(" ", "T").replace(",", "."));
+    const timeMs = date === undefined ? NaN : Date.parse(`${date}T${time}`) + Number(milliseconds);
     this.#timeUs = Number.isNaN(timeMs) ? -1 : timeMs * 1000;
     return true;
   }

@@ -82,6 +82,31 @@ Deno.test("lines as Layotto's logger writes them are played at their times", () 
   });
 });
 
+Deno.test("Layotto's milliseconds are a number without zeros in front: 1,000 of 1,000 replay", () => {
+  const pad = (value: number) => String(value).padStart(2, "0");
+  const begin = "2026-01-02 03:04";
+  for (const padding of [0, 3]) {
+    let text = "";
+    for (let number = 0; number < 1000; number++) {
+      const milliseconds = String(number).padStart(padding, "0");
+      const second = pad(Math.floor(number / 500));
+      text += `${begin}:${second},${milliseconds} [INFO] [${W1}][34904]` +
+        `${pad(number % 10)} ff 00\n`;
+    }
+    withFile(text, (path) => {
+      assert.ok(isDumpLog(path), "its first line ends in ,0");
+      using reader = new DumpLogReader(path, () => 77);
+      assert.deepEqual([reader.records, reader.skippedLines], [1000, 0]);
+      const played = play(reader);
+      assert.equal(played.length, 1000);
+      const [first] = played;
+      played.forEach(({ atMs }, number) => {
+        assert.equal(atMs - first.atMs, number + (number < 500 ? 0 : 1000));
+      });
+    });
+  }
+});
+
 Deno.test("records longer than a packet and than the buffer come whole", () => {
   const long = "x".repeat(700_000);
   const hex = Array.from(long, () => "78").join(" ");
