@@ -6,8 +6,9 @@
  * names (`-p36524`), flags may be bundled (`-dL`), and of an option given twice the last one counts.
  */
 
+import { closest } from "../closest.ts";
 import { UsageError } from "./fatal.ts";
-import { closest, type OptionEntry, type OptionTable } from "./option_table.ts";
+import type { OptionEntry, OptionTable } from "./option_table.ts";
 
 /** Values by key; a flag has the value "true". */
 export type GivenOptions = Map<string, string[]>;

@@ -10,7 +10,7 @@ import {
   readConfiguration,
   toArguments,
 } from "../../src/cli/given_options.ts";
-import { closest, OptionTable } from "../../src/cli/option_table.ts";
+import { OptionTable } from "../../src/cli/option_table.ts";
 
 const table = new OptionTable(merge(
   object("one", {
@@ -93,10 +93,4 @@ Deno.test("what is printed is a configuration file that says the same", () => {
   });
   const again = readConfiguration(text, "f", table);
   assert.equal(formatConfiguration(again, table), text);
-});
-
-Deno.test("the closest word is close", () => {
-  assert.equal(closest("percentgae", ["percentage", "port"]), "percentage");
-  assert.equal(closest("Port", ["percentage", "port"]), "port");
-  assert.equal(closest("transfer", ["percentage", "port"]), undefined);
 });
