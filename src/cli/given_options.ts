@@ -7,6 +7,7 @@
  */
 
 import { closest } from "../closest.ts";
+import { maskSecrets } from "../secrets.ts";
 import { UsageError } from "./fatal.ts";
 import type { OptionEntry, OptionTable } from "./option_table.ts";
 
@@ -162,7 +163,7 @@ function valuesOf(value: unknown, entry: OptionEntry, path: string): string[] {
   return entry.isRepeatable ? items.map(String) : [items.join(",")];
 }
 
-/** All options in force, given or by default, as the text of a configuration file. */
+/** All options in force, given or by default, as the text of a configuration file, without secrets. */
 export function formatConfiguration(given: GivenOptions, table: OptionTable): string {
   const result: Record<string, unknown> = {};
   const defaults = table.defaults();
@@ -176,7 +177,7 @@ export function formatConfiguration(given: GivenOptions, table: OptionTable): st
       result[entry.key] = entry.isRepeatable ? typed : typed[0];
     }
   }
-  return JSON.stringify(result, undefined, 2);
+  return JSON.stringify(maskSecrets(result), undefined, 2);
 }
 
 /** A number where the text is the usual form of one. */

@@ -94,3 +94,16 @@ Deno.test("what is printed is a configuration file that says the same", () => {
   const again = readConfiguration(text, "f", table);
   assert.equal(formatConfiguration(again, table), text);
 });
+
+Deno.test("what is printed has no secrets in it", () => {
+  const secretive = new OptionTable(object("one", {
+    token: optional(option("--api-token", string())),
+    server: optional(option("--server", string())),
+  }));
+  const words = ["--api-token", "hidden", "--server", "http://user:hidden@192.0.2.1/"];
+  const { given } = readArguments(words, secretive);
+  assert.deepEqual(JSON.parse(formatConfiguration(given, secretive)), {
+    "api-token": "***",
+    server: "http://user:***@192.0.2.1/",
+  });
+});
