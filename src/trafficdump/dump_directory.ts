@@ -12,10 +12,13 @@ import {
   openFile,
   openSubdirectory,
   pathOf,
+  tryLock,
 } from "../../ffi/safe_path.ts";
 import { closeFd } from "../../ffi/socket.ts";
 import { LOG_FILES } from "./dump_files.ts";
 
+/** Only trafficdump makes this file: where it is, the others are its own too. */
+const MARK = LOG_FILES.connections;
 const MODE = 0o700;
 const LOG_DIRECTORY_MODE = 0o755;
 
@@ -26,13 +29,17 @@ export class DumpDirectory {
    * no way there (below /root, for example).
    */
   readonly path: string;
+  /** Why it is not known whether another trafficdump writes there; mostly undefined. */
+  readonly unlocked: string | undefined;
   readonly #name: string;
 
   /**
    * Opens LOG_DIRECTORY/dump, and makes it if it is missing. As root a new one is given to the user
-   * this process is about to become; one that is there already is left as it is.
+   * this process is about to become; one that is there already is left as it is. It is this process's
+   * alone as long as it runs.
    *
-   * @throws UsageError when it cannot be opened or made, or a link on its path is another user's
+   * @throws UsageError when it cannot be opened or made, a link on its path is another user's, or
+   * another program has its files there
    */
   constructor(logDirectory: string) {
     this.#name = `${logDirectory}/dump`;
@@ -42,11 +49,13 @@ export class DumpDirectory {
         const { fd, isNew } = openSubdirectory(parent, "dump", MODE);
         this.path = pathOf(fd);
         if (isNew && this.#isUntouched()) giveToNobody(fd);
+        this.unlocked = this.#lock(fd);
+        this.#assertOwn();
       } finally {
         closeFd(parent);
       }
     } catch (error) {
-      throw new UsageError(
+      throw error instanceof UsageError ? error : new UsageError(
         `--log-dir ${logDirectory}: the directory cannot be used: ${(error as Error).message}`,
       );
     }
@@ -62,6 +71,7 @@ export class DumpDirectory {
     try {
       this.#open(probe, O_CREAT);
       Deno.removeSync(`${this.path}/${probe}`);
+      this.#open(MARK, O_CREAT);
       for (const name of Object.values(LOG_FILES)) {
         if (this.#has(name)) this.#open(name, 0);
       }
@@ -73,6 +83,29 @@ export class DumpDirectory {
           `chown -R ${Deno.uid()} it, remove it, or name another`,
       );
     }
+  }
+
+  /** Returns why the file system has no locks, if it has none. */
+  #lock(fd: number): string | undefined {
+    try {
+      if (tryLock(fd)) return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+    throw new UsageError(
+      `--log-dir: another trafficdump writes in ${this.#name}: name another directory, or end it`,
+    );
+  }
+
+  /** Layotto's files have the same names; it goes on writing to them, and keeps its archives. */
+  #assertOwn(): void {
+    if (this.#has(MARK)) return;
+    const other = Object.values(LOG_FILES).find((name) => this.#has(name));
+    if (other === undefined) return;
+    throw new UsageError(
+      `--log-dir: ${this.#name} has a ${other} and no ${MARK}, so that it is another program's ` +
+        "(Layotto names its files so): name another directory, or move its files away",
+    );
   }
 
   #open(name: string, flags: number): void {

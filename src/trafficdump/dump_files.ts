@@ -44,7 +44,19 @@ export interface DumpFilesOptions extends DiskLimits {
 const BUFFER_BYTES = 1 << 20;
 /** No file has more than this share of the cap, so that deleting old ones makes room. */
 const FILE_SHARE = 1 / 4;
-const OWN_NAME = /^dump_(\w+\.log(\.[\d_.-]+)?|window_.+\.pcapng)$/;
+/** What stands behind the names of files that are set aside, with the time to the second. */
+const ASIDE = /^\.\d{4}-\d\d-\d\d_\d{6}(\.\d+)?$/;
+const WINDOW = /^dump_window_\d{4}-\d\d-\d\d_\d{6}_.+\.pcapng$/;
+
+/**
+ * Whether a file is one the dump has written, by its name. Layotto's archives are named otherwise: by
+ * day, or by day and hour.
+ */
+function isOwnName(name: string): boolean {
+  if (WINDOW.test(name)) return true;
+  const log = Object.values(LOG_FILES).find((log) => name.startsWith(log));
+  return log !== undefined && (name === log || ASIDE.test(name.slice(log.length)));
+}
 
 export class DumpFiles {
   readonly counters = new WriterCounters();
@@ -74,7 +86,7 @@ export class DumpFiles {
     this.#budget = new DiskBudget(
       directory,
       options,
-      (name) => OWN_NAME.test(name),
+      isOwnName,
       (name) => current.has(name),
     );
   }

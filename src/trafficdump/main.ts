@@ -40,6 +40,11 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
   for (const path of options.filters) userFilters.push(await loadFilter(`file://${path}`));
 
   const directory = new DumpDirectory(options.logDirectory);
+  if (directory.unlocked !== undefined) {
+    log.warn(
+      `whether another trafficdump writes to the same place is not known: ${directory.unlocked}`,
+    );
+  }
   const dump = new Dump({
     log,
     minIntervalS: options.minIntervalS,

@@ -3,7 +3,7 @@
  * files in its directory only.
  *
  * What always holds: what is in the file is whole pieces; a piece that could not be written whole is
- * taken out again.
+ * taken out again; a file somebody else writes to is left to him, and not set aside.
  */
 
 import { openForAppending } from "../../ffi/safe_path.ts";
@@ -54,7 +54,9 @@ export class RotatingFile {
   append(piece: Uint8Array, nowMs: number): string | undefined {
     try {
       if (this.#file === undefined) this.#open(nowMs);
-      else this.#lookAgain(nowMs);
+      else if (this.#hasGrown(nowMs)) {
+        return `another program writes to ${this.name}: give one of them another directory`;
+      }
       const isOld = nowMs - this.#sinceMs >= this.#limits.fileAgeMs;
       const isLong = this.#bytes + piece.length > this.#limits.fileBytes;
       if (this.#bytes > 0 && (isOld || isLong)) this.#setAside(nowMs);
@@ -94,13 +96,17 @@ export class RotatingFile {
     this.#sinceMs = size > 0 ? birthtime?.getTime() ?? nowMs : nowMs;
   }
 
-  /** Somebody may have emptied the file, or removed it. */
-  #lookAgain(nowMs: number): void {
+  /** Somebody may have emptied the file, or removed it. Who has written to it has it for himself. */
+  #hasGrown(nowMs: number): boolean {
     const { size, nlink } = (this.#file as Deno.FsFile).statSync();
     if (nlink === 0) {
       this.close();
       this.#open(nowMs);
-    } else this.#bytes = size;
+      return false;
+    }
+    if (size > this.#bytes) return true;
+    this.#bytes = size;
+    return false;
   }
 
   #setAside(nowMs: number): void {

@@ -72,3 +72,39 @@ Deno.test({
     assert.equal(ownerOf(`${directory}/tmp/logs`), OTHER);
   }),
 });
+
+Deno.test(
+  "a directory another trafficdump writes in is refused",
+  inDirectory((directory) => {
+    const { path } = new DumpDirectory(directory);
+    assert.throws(
+      () => new DumpDirectory(directory),
+      (error) => error instanceof UsageError && /another trafficdump writes in/.test(error.message),
+    );
+    closeFd(Number(path.split("/").at(-1)));
+    open(directory);
+  }),
+);
+
+Deno.test(
+  "a directory with another program's log files is refused, with its archives it is not",
+  inDirectory((directory) => {
+    const dump = `${directory}/dump`;
+    Deno.mkdirSync(dump);
+    Deno.writeTextFileSync(`${dump}/dump_tcp_copy.log.2026-01-01`, "Layotto's\n");
+    const own = new DumpDirectory(directory);
+    own.assertWritable();
+    closeFd(Number(own.path.split("/").at(-1)));
+    // From now on it is trafficdump's.
+    Deno.writeTextFileSync(`${dump}/dump_tcp_copy.log`, "a line\n");
+    open(directory);
+    Deno.removeSync(`${dump}/dump_connections.log`);
+    assert.throws(
+      () => new DumpDirectory(directory),
+      (error) =>
+        error instanceof UsageError &&
+        /dump has a dump_tcp_copy\.log and no dump_connections\.log.*Layotto/.test(error.message),
+    );
+    assert.equal(Deno.readTextFileSync(`${dump}/dump_tcp_copy.log`), "a line\n");
+  }),
+);
