@@ -46,6 +46,7 @@ export { TunnelClient, type TunnelClientOptions } from "./src/tunnel/client.ts";
 export { TunnelServer, type TunnelServerOptions } from "./src/tunnel/server.ts";
 
 // sampling: when to dump, when to stand back
+export { type CapturedListener, type Listeners, listenersOf } from "./src/sampling/layotto.ts";
 export { Sampler, type SamplerEvents, type SamplerOptions } from "./src/sampling/sampler.ts";
 export * from "./src/sampling/strategy.ts";
 export { parseStrategyDocument, type StrategyDocument } from "./src/sampling/strategy_document.ts";

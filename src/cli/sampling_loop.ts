@@ -4,9 +4,10 @@
  */
 
 import { Sampler, type SamplerEvents } from "../sampling/sampler.ts";
-import { StrategyError, type StrategyLevel } from "../sampling/strategy.ts";
-import { parseStrategyDocument } from "../sampling/strategy_document.ts";
+import { parseStrategy, type StrategyLevel } from "../sampling/strategy.ts";
+import { parseJsonObject, parseStrategyDocument } from "../sampling/strategy_document.ts";
 import { type FileReader, SystemLoad } from "../sampling/system_load.ts";
+import { maskSecrets } from "../secrets.ts";
 
 /** How often the system is looked at while it matters. */
 const LOOK_EVERY_MS = 150;
@@ -16,7 +17,7 @@ const LONGEST_SLEEP_MS = 1_000;
 
 export class SamplingLoop {
   readonly sampler: Sampler;
-  /** The configuration as it was read last, in one line. */
+  /** The configuration as it was read last, in one line and without its secrets. */
   configurationJson = "null";
   readonly #minIntervalS: number | undefined;
   readonly #load: SystemLoad;
@@ -50,28 +51,31 @@ export class SamplingLoop {
     this.sampler.stop(this.nowMs);
   }
 
-  /** Takes a configuration's text. @throws StrategyError; then everything stays as it was */
-  load(text: string): void {
+  /**
+   * Takes a configuration's text.
+   *
+   * @param isRestated all of it is said anew; else only what has changed in it
+   * @throws StrategyError; then everything stays as it was
+   */
+  load(text: string, source: string, isRestated: boolean): void {
     const document = parseStrategyDocument(text, this.#minIntervalS);
-    this.configurationJson = JSON.stringify(JSON.parse(text));
-    this.sampler.take(document, this.nowMs);
+    this.configurationJson = JSON.stringify(maskSecrets(JSON.parse(text)));
+    this.sampler.take(document, this.nowMs, source, isRestated);
     this.#turn();
   }
 
   /** Takes the text of a file with the global strategy. @throws StrategyError, as `load` */
-  loadGlobal(text: string): void {
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (error) {
-      throw new StrategyError(`expected JSON (${(error as Error).message})`);
-    }
-    this.update("global", value);
+  loadGlobal(text: string, source: string, isRestated: boolean): void {
+    const global = parseStrategy(parseJsonObject(text), "global", {
+      minIntervalS: this.#minIntervalS,
+    });
+    this.sampler.take({ app: undefined, global }, this.nowMs, source, isRestated);
+    this.#turn();
   }
 
   /** Takes one new strategy. @throws StrategyError; then the old one stays */
-  update(level: StrategyLevel, value: unknown): void {
-    this.sampler.update(level, value, this.nowMs);
+  update(level: StrategyLevel, value: unknown, source?: string): void {
+    this.sampler.update(level, value, this.nowMs, source);
     this.#turn();
   }
 
@@ -80,10 +84,14 @@ export class SamplingLoop {
     if (!this.#mattersNow()) this.sampler.noteRates(this.#load.look(this.nowMs), this.nowMs);
   }
 
-  /** "on, 1 s every 30 s" */
+  /** "on, windows of 1 s, 30 s apart (one every 31 s)" */
   describe(): string {
-    const { isOn, intervalS, durationS } = this.sampler.effective;
-    return isOn ? `on, ${durationS} s every ${intervalS} s` : "off";
+    const { forcedOffBy, effective: { isOn, intervalS, durationS } } = this.sampler;
+    if (isOn) {
+      return `on, windows of ${durationS} s, ${intervalS} s apart ` +
+        `(one every ${intervalS + durationS} s)`;
+    }
+    return forcedOffBy === undefined ? "off" : `off (FORCE_OFF of ${forcedOffBy})`;
   }
 
   #turn(): void {

@@ -21,62 +21,92 @@ export interface StrategyFilePaths {
 const LOOK_EVERY_MS = 500;
 const MAX_FILE_BYTES = 16 << 20;
 
+/** One of the files. */
+interface StrategyFile {
+  path: string;
+  load(text: string, isRestated: boolean): void;
+  /** Changes when the file does. */
+  mark: string;
+}
+
 export class StrategyFiles {
   readonly #sampling: SamplingLoop;
   readonly #log: Logger;
-  readonly #files: { path: string; load: (text: string) => void; mark: string }[] = [];
+  readonly #files: StrategyFile[] = [];
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(sampling: SamplingLoop, log: Logger, paths: StrategyFilePaths) {
+  /** @param onTaken is called with the text of the configuration, `app`, whenever it was taken */
+  constructor(
+    sampling: SamplingLoop,
+    log: Logger,
+    paths: StrategyFilePaths,
+    onTaken: (text: string) => void = () => {},
+  ) {
     this.#sampling = sampling;
     this.#log = log;
     const { app, global } = paths;
     if (app !== undefined) {
-      this.#files.push({ path: app, load: (text) => sampling.load(text), mark: "" });
+      this.#add(app, (text, isRestated) => {
+        sampling.load(text, app, isRestated);
+        onTaken(text);
+      });
     }
     if (global !== undefined) {
-      this.#files.push({ path: global, load: (text) => sampling.loadGlobal(text), mark: "" });
+      const source = `the global file ${global}`;
+      this.#add(global, (text, isRestated) => sampling.loadGlobal(text, source, isRestated));
     }
   }
 
   /** Reads the files. Returns why one was refused; what it says then changes nothing. */
   load(): string | undefined {
-    const refusals: string[] = [];
-    for (const file of this.#files) {
-      try {
-        file.mark = markOf(file.path);
-        file.load(readText(file.path));
-      } catch (error) {
-        refusals.push(refusalOf(file.path, error));
-      }
-    }
+    const refusals = this.#files.flatMap((file) => this.#read(file, true) ?? []);
     return refusals.length === 0 ? undefined : refusals.join("; ");
   }
 
   /** Reads the files again and says so in the log. Returns why one was refused. */
   reload(why: string): string | undefined {
     const refusal = this.load();
-    if (refusal !== undefined) {
-      this.#log.warn(`${why}: refused, the old strategy stays: ${refusal}`);
-    } else this.#log.info(`${why}: sampling is ${this.#sampling.describe()}`);
+    this.#say(why, refusal);
     return refusal;
   }
 
-  /** Begins to look for changes. */
+  /**
+   * Begins to look for changes. Of a file that has changed only what it says anew counts: the rest may
+   * have been said otherwise since, by another source.
+   */
   watch(): void {
     this.#timer = setInterval(() => {
-      for (const { path, mark } of this.#files) {
-        const now = markOf(path);
-        if (now === mark) continue;
-        // Reads all of them.
-        this.reload(`${path} ${now === "" ? "cannot be seen any more" : "has changed"}`);
-        break;
+      for (const file of this.#files) {
+        const now = markOf(file.path);
+        if (now === file.mark) continue;
+        const what = now === "" ? "cannot be seen any more" : "has changed";
+        this.#say(`${file.path} ${what}`, this.#read(file, false));
       }
     }, LOOK_EVERY_MS);
   }
 
   close(): void {
     clearInterval(this.#timer);
+  }
+
+  #add(path: string, load: StrategyFile["load"]): void {
+    this.#files.push({ path, load, mark: "" });
+  }
+
+  #read(file: StrategyFile, isRestated: boolean): string | undefined {
+    try {
+      file.mark = markOf(file.path);
+      file.load(readText(file.path), isRestated);
+      return undefined;
+    } catch (error) {
+      return refusalOf(file.path, error);
+    }
+  }
+
+  #say(why: string, refusal: string | undefined): void {
+    if (refusal !== undefined) {
+      this.#log.warn(`${why}: refused, the old strategy stays: ${refusal}`);
+    } else this.#log.info(`${why}: sampling is ${this.#sampling.describe()}`);
   }
 }
 

@@ -4,7 +4,7 @@
  *
  * What always holds: no window opens, and inside one nothing may be written, unless the last look at
  * the system is recent and found CPU and memory below their maxima; every window that was opened is
- * closed; a strategy that was refused changes nothing.
+ * closed; a strategy that was refused changes nothing; FORCE_OFF stays until who said it takes it back.
  */
 
 import {
@@ -16,6 +16,7 @@ import {
   type StrategyLevel,
 } from "./strategy.ts";
 import type { StrategyDocument } from "./strategy_document.ts";
+import { StrategySources } from "./strategy_sources.ts";
 import type { SystemRates } from "./system_load.ts";
 
 /** What the sampler tells its owner. */
@@ -41,6 +42,8 @@ export interface SamplerOptions {
 
 /** Rates older than this say nothing. */
 const MAX_RATES_AGE_MS = 2_000;
+/** A window that is due while there are none waits for them so long. */
+const MAX_RATES_WAIT_MS = 2_000;
 /** Business types remembered per window; more are refused. */
 const MAX_BUSINESS_TYPES = 1_000;
 
@@ -52,11 +55,13 @@ export class Sampler {
   readonly #events: SamplerEvents;
   readonly #newWindow: () => string;
   readonly #minIntervalS: number | undefined;
-  #app = DEFAULT_STRATEGY;
-  #global = DEFAULT_STRATEGY;
+  readonly #app = new StrategySources();
+  readonly #global = new StrategySources();
   #effective: EffectiveStrategy = effectiveStrategy(DEFAULT_STRATEGY, DEFAULT_STRATEGY);
   /** When the current interval began: at the end of the last window, or when it was switched on. */
   #intervalFromMs = 0;
+  /** A due window waits for a look at the system until then. */
+  #ratesAwaitedUntilMs: number | undefined;
   #window: string | undefined;
   #openedAtMs = 0;
   #rates: SystemRates | undefined;
@@ -70,12 +75,18 @@ export class Sampler {
     this.#minIntervalS = options.minIntervalS;
   }
 
+  /** The application's strategy that holds, and the global one. */
   get app(): Strategy {
-    return this.#app;
+    return this.#app.inForce;
   }
 
   get global(): Strategy {
-    return this.#global;
+    return this.#global.inForce;
+  }
+
+  /** Whose FORCE_OFF is in force; `undefined` when nobody's. */
+  get forcedOffBy(): string | undefined {
+    return this.#global.forcedOffBy;
   }
 
   get effective(): EffectiveStrategy {
@@ -104,25 +115,30 @@ export class Sampler {
   /**
    * Takes a new strategy, as it stands in a JSON document.
    *
+   * @param source who says so: see `StrategySources`
    * @throws StrategyError when it cannot be used; the old one stays
    */
-  update(level: StrategyLevel, value: unknown, nowMs: number): void {
-    const strategy = parseStrategy(value, level, this.#minIntervalS);
-    if (level === "app") this.#app = strategy;
-    else this.#global = strategy;
+  update(level: StrategyLevel, value: unknown, nowMs: number, source = "the program"): void {
+    const strategy = parseStrategy(value, level, { minIntervalS: this.#minIntervalS });
+    (level === "app" ? this.#app : this.#global).say(source, strategy);
     this.#apply(nowMs);
   }
 
-  /** Takes what a document says, which was checked as a whole. */
-  take(document: StrategyDocument, nowMs: number): void {
-    this.#app = document.app ?? this.#app;
-    this.#global = document.global ?? this.#global;
+  /**
+   * Takes what a source's document says, which was checked as a whole.
+   *
+   * @param isRestated the whole document is said anew; else only what has changed in it
+   */
+  take(document: StrategyDocument, nowMs: number, source: string, isRestated = true): void {
+    const { app, global } = document;
+    if (isRestated || this.#app.isNews(source, app)) this.#app.say(source, app);
+    if (isRestated || this.#global.isNews(source, global)) this.#global.say(source, global);
     this.#apply(nowMs);
   }
 
   #apply(nowMs: number): void {
     const wasOn = this.#effective.isOn;
-    this.#effective = effectiveStrategy(this.#app, this.#global);
+    this.#effective = effectiveStrategy(this.app, this.global);
     if (!wasOn && this.#effective.isOn) this.#intervalFromMs = nowMs;
     if (!this.#effective.isOn) this.#close(nowMs);
     this.#judge(nowMs);
@@ -140,6 +156,11 @@ export class Sampler {
 
   /** When `advance` is to be called next, on the clock of `nowMs`. */
   nextDeadlineMs(): number {
+    return this.#ratesAwaitedUntilMs ?? this.#dueMs();
+  }
+
+  /** When the next window opens, or the open one closes. */
+  #dueMs(): number {
     if (!this.#effective.isOn) return Infinity;
     return this.#window === undefined
       ? this.#intervalFromMs + this.#effective.intervalS * 1000
@@ -148,9 +169,16 @@ export class Sampler {
 
   /** Opens and closes what is due. */
   advance(nowMs: number): void {
-    if (this.nextDeadlineMs() > nowMs) return;
+    const awaitedUntilMs = this.#ratesAwaitedUntilMs ?? nowMs + MAX_RATES_WAIT_MS;
+    this.#ratesAwaitedUntilMs = undefined;
+    if (this.#dueMs() > nowMs) return;
     if (this.#window !== undefined) {
       this.#close(nowMs);
+      return;
+    }
+    // A new strategy may find its window long due, when nobody has looked at the system yet.
+    if (!this.#hasRates(nowMs) && nowMs < awaitedUntilMs) {
+      this.#ratesAwaitedUntilMs = awaitedUntilMs;
       return;
     }
     const trouble = this.#trouble(nowMs);
@@ -212,9 +240,13 @@ export class Sampler {
     this.#events.onFuse?.(trouble);
   }
 
+  #hasRates(nowMs: number): boolean {
+    return nowMs - this.#ratesAtMs <= MAX_RATES_AGE_MS;
+  }
+
   #trouble(nowMs: number): string | undefined {
     const rates = this.#rates;
-    if (rates === undefined || nowMs - this.#ratesAtMs > MAX_RATES_AGE_MS) {
+    if (rates === undefined || !this.#hasRates(nowMs)) {
       return "the system's CPU and memory rates are not known";
     }
     const { cpuMaxPercent, memMaxPercent } = this.#effective;

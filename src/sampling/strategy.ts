@@ -5,6 +5,8 @@
  * applications of an operator. What holds for both at a moment is `effectiveStrategy`.
  */
 
+import { unknownName } from "../closest.ts";
+
 /** What a switch can say; only the global one knows FORCE_OFF. */
 export type SwitchState = "ON" | "OFF" | "FORCE_OFF";
 
@@ -23,6 +25,14 @@ export interface Strategy {
 
 /** Whose strategy it is. */
 export type StrategyLevel = "app" | "global";
+
+/** How strictly a strategy is read. */
+export interface StrategyRules {
+  /** The lower bound of the interval, if it was lifted, s. */
+  minIntervalS?: number;
+  /** Nothing may be left out: Layotto takes a number that is missing for 0, and refuses that. */
+  needsAll?: boolean;
+}
 
 /** What holds at a moment. */
 export interface EffectiveStrategy extends Omit<Strategy, "switch"> {
@@ -51,37 +61,47 @@ const SWITCHES: Record<StrategyLevel, readonly string[]> = {
   app: ["ON", "OFF"],
   global: ["ON", "OFF", "FORCE_OFF"],
 };
+const SECONDS = "a whole number of seconds";
+const PERCENT = "a percentage above 0 and below 100";
 
 /**
  * Checks a strategy as it stands in a JSON document: an object with `switch`, `interval`,
- * `duration`, `cpu_max_rate` and `mem_max_rate`. Names are taken in upper and lower case; what is
- * not known is left alone; a number left out has its default, the switch must be there.
+ * `duration`, `cpu_max_rate` and `mem_max_rate`, and nothing else. Names are taken in upper and lower
+ * case; a number left out has its default, the switch must be there.
  *
- * @param minIntervalS the lower bound of the interval, if it was lifted
  * @throws StrategyError
  */
 export function parseStrategy(
   value: unknown,
   level: StrategyLevel,
-  minIntervalS = MIN_INTERVAL_S,
+  rules: StrategyRules = {},
 ): Strategy {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new StrategyError(`expected an object with "switch", came ${shown(value)}`);
   }
-  const fields = new Map(Object.entries(value).map(([name, v]) => [name.toLowerCase(), v]));
+  const known = Object.keys(strategyJson(DEFAULT_STRATEGY));
+  const fields: Fields = new Map(Object.entries(value).map(([name, v]) => [name.toLowerCase(), v]));
+  for (const name of fields.keys()) {
+    const refusal = unknownName(name, known);
+    if (refusal !== undefined) throw new StrategyError(refusal);
+  }
+  const missing = known.find((name) => !fields.has(name));
+  if (missing !== undefined && (rules.needsAll || missing === "switch")) {
+    throw new StrategyError(`${missing}: expected ${expected(missing, level)}, came nothing`);
+  }
   const state = fields.get("switch");
   if (typeof state !== "string" || !SWITCHES[level].includes(state)) {
-    const expected = SWITCHES[level].map((name) => `"${name}"`).join(" or ");
-    throw new StrategyError(`switch: expected ${expected}, came ${shown(state)}`);
+    throw new StrategyError(`switch: expected ${expected("switch", level)}, came ${shown(state)}`);
   }
-  const lowestS = Math.min(minIntervalS, MIN_INTERVAL_S);
-  const intervalS = integer(fields, "interval", DEFAULT_STRATEGY.intervalS);
+  const intervalS = seconds(fields, "interval", DEFAULT_STRATEGY.intervalS);
+  const lowestS = Math.min(rules.minIntervalS ?? MIN_INTERVAL_S, MIN_INTERVAL_S);
   if (intervalS < lowestS || intervalS > MAX_INTERVAL_S) {
+    const advice = intervalS < lowestS ? " (--min-interval allows shorter ones)" : "";
     throw new StrategyError(
-      `interval: expected ${lowestS} to ${MAX_INTERVAL_S} seconds, came ${intervalS}`,
+      `interval: expected ${lowestS} to ${MAX_INTERVAL_S} seconds${advice}, came ${intervalS}`,
     );
   }
-  const durationS = integer(fields, "duration", DEFAULT_STRATEGY.durationS);
+  const durationS = seconds(fields, "duration", DEFAULT_STRATEGY.durationS);
   if (durationS <= 0 || durationS >= intervalS) {
     throw new StrategyError(
       `duration: expected more than 0 and less than the interval of ${intervalS} seconds, ` +
@@ -120,20 +140,26 @@ export function strategyJson(strategy: Strategy): Record<string, string | number
   };
 }
 
-function integer(fields: Map<string, unknown>, name: string, fallback: number): number {
-  const value = fields.get(name) ?? fallback;
+function expected(name: string, level: StrategyLevel): string {
+  if (name === "switch") return SWITCHES[level].map((state) => `"${state}"`).join(" or ");
+  return name.endsWith("_rate") ? PERCENT : SECONDS;
+}
+
+/** Values by name, in lower case. */
+type Fields = Map<string, unknown>;
+
+function seconds(fields: Fields, name: string, fallback: number): number {
+  const value = fields.has(name) ? fields.get(name) : fallback;
   if (typeof value !== "number" || !Number.isInteger(value)) {
-    throw new StrategyError(`${name}: expected a whole number of seconds, came ${shown(value)}`);
+    throw new StrategyError(`${name}: expected ${SECONDS}, came ${shown(value)}`);
   }
   return value;
 }
 
-function rate(fields: Map<string, unknown>, name: string, fallback: number): number {
-  const value = fields.get(name) ?? fallback;
+function rate(fields: Fields, name: string, fallback: number): number {
+  const value = fields.has(name) ? fields.get(name) : fallback;
   if (typeof value !== "number" || !(value > 0 && value < 100)) {
-    throw new StrategyError(
-      `${name}: expected a percentage between 0 and 100, came ${shown(value)}`,
-    );
+    throw new StrategyError(`${name}: expected ${PERCENT}, came ${shown(value)}`);
   }
   return value;
 }

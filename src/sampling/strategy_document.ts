@@ -1,30 +1,62 @@
 /**
  * Finds the strategies in a configuration document. Pure.
  *
- * Three shapes are understood: a Layotto configuration as it stands, with a network filter of type
- * `tcpcopy` anywhere in it; `{"app": {…}, "global": {…}}` with one of them or both; and a single
- * strategy, which is then the application's.
+ * Three shapes are understood: a Layotto configuration as it stands, with network filters of type
+ * `tcpcopy` in it; `{"app": {…}, "global": {…}}` with one of them or both; and a single strategy,
+ * which is then the application's.
  */
 
+import { closest, unknownName } from "../closest.ts";
+import { findFilters, isObject, strategyIn } from "./layotto.ts";
 import { parseStrategy, type Strategy, StrategyError } from "./strategy.ts";
 
-/** What a document says. */
+/** What a document says; `undefined` for a level it says nothing about. */
 export interface StrategyDocument {
   app: Strategy | undefined;
   global: Strategy | undefined;
-  /** Ports of the listeners whose filters the strategies are, in order, each once. */
-  ports: number[];
 }
 
-/** Deeper nesting is no configuration. */
-const MAX_DEPTH = 200;
+const LEVELS = ["app", "global"] as const;
 
 /**
  * Reads a document.
  *
+ * @param minIntervalS the lower bound of the interval, if it was lifted
  * @throws StrategyError when it is no JSON, has no strategy, or one that cannot be used
  */
 export function parseStrategyDocument(text: string, minIntervalS?: number): StrategyDocument {
+  const root = parseJsonObject(text);
+  const rules = { minIntervalS };
+  if (LEVELS.some((level) => level in root)) {
+    for (const name of Object.keys(root)) {
+      const refusal = unknownName(name, LEVELS);
+      if (refusal !== undefined) throw new StrategyError(refusal);
+    }
+    const [app, global] = LEVELS.map((level) =>
+      level in root ? at(level, () => parseStrategy(root[level], level, rules)) : undefined
+    );
+    return { app, global };
+  }
+  if (Object.keys(root).some((name) => name.toLowerCase() === "switch")) {
+    return { app: parseStrategy(root, "app", rules), global: undefined };
+  }
+  const filters = findFilters(root);
+  if (filters.length === 0) throw new StrategyError(nothingFound(root));
+  // Layotto has one strategy for the whole process: that of the filter made last. Filters without
+  // one only say which listeners it is for.
+  const strategy = filters.map(strategyIn).findLast((found) => found !== undefined);
+  const app = strategy === undefined
+    ? undefined
+    : at("strategy", () => parseStrategy(strategy.value, "app", { ...rules, needsAll: true }));
+  return { app, global: undefined };
+}
+
+/**
+ * Reads a text as a JSON object.
+ *
+ * @throws StrategyError for anything else
+ */
+export function parseJsonObject(text: string): Record<string, unknown> {
   let root: unknown;
   try {
     root = JSON.parse(text);
@@ -32,76 +64,22 @@ export function parseStrategyDocument(text: string, minIntervalS?: number): Stra
     throw new StrategyError(`expected JSON (${(error as Error).message})`);
   }
   if (!isObject(root)) throw new StrategyError("expected a JSON object");
-  if ("app" in root || "global" in root) {
-    return {
-      app: "app" in root ? part("app", root.app, minIntervalS) : undefined,
-      global: "global" in root ? part("global", root.global, minIntervalS) : undefined,
-      ports: [],
-    };
-  }
-  const found: Found[] = [];
-  findFilters(root, undefined, 0, found);
-  if (found.length > 0) {
-    // As in Layotto, there is one application strategy: that of the filter made last.
-    const { strategy } = found[found.length - 1];
-    const ports = found.map(({ address }) => portOf(address)).filter((port) => port > 0);
-    return {
-      app: parseStrategy(strategy, "app", minIntervalS),
-      global: undefined,
-      ports: [...new Set(ports)],
-    };
-  }
-  if (Object.keys(root).some((name) => name.toLowerCase() === "switch")) {
-    return { app: parseStrategy(root, "app", minIntervalS), global: undefined, ports: [] };
-  }
-  throw new StrategyError(
-    'found no strategy: expected a "tcpcopy" filter with config.strategy (Layotto), ' +
-      '{"app": {…}, "global": {…}}, or a strategy with "switch"',
-  );
+  return root;
 }
 
-function part(level: "app" | "global", value: unknown, minIntervalS?: number): Strategy {
+function at<T>(where: string, read: () => T): T {
   try {
-    return parseStrategy(value, level, minIntervalS);
+    return read();
   } catch (error) {
-    if (error instanceof StrategyError) throw new StrategyError(`${level}: ${error.message}`);
-    throw error;
+    throw error instanceof StrategyError ? new StrategyError(`${where}: ${error.message}`) : error;
   }
 }
 
-interface Found {
-  strategy: unknown;
-  /** Address of the nearest listener around the filter. */
-  address: string | undefined;
-}
-
-function findFilters(
-  value: unknown,
-  address: string | undefined,
-  depth: number,
-  found: Found[],
-): void {
-  if (depth > MAX_DEPTH) return;
-  if (Array.isArray(value)) {
-    for (const item of value) findFilters(item, address, depth + 1, found);
-    return;
+function nothingFound(root: Record<string, unknown>): string {
+  for (const name of Object.keys(root)) {
+    const meant = closest(name, [...LEVELS, "switch"]);
+    if (meant !== undefined) return `unknown key "${name}"; did you mean "${meant}"?`;
   }
-  if (!isObject(value)) return;
-  if (value.type === "tcpcopy" && isObject(value.config) && "strategy" in value.config) {
-    found.push({ strategy: value.config.strategy, address });
-    return;
-  }
-  const own = typeof value.address === "string" && "filter_chains" in value
-    ? value.address
-    : address;
-  for (const item of Object.values(value)) findFilters(item, own, depth + 1, found);
-}
-
-function portOf(address: string | undefined): number {
-  const port = Number(/:(\d{1,5})$/.exec(address ?? "")?.[1] ?? 0);
-  return port <= 65_535 ? port : 0;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return 'found no strategy: expected a "tcpcopy" filter in a listener (Layotto), ' +
+    '{"app": {…}, "global": {…}}, or a strategy with "switch"';
 }

@@ -3,19 +3,21 @@
  * open. Outside of windows the kernel lets nothing through, so that it costs nothing.
  */
 
+import type { CapturePair } from "../capture/bpf.ts";
 import { PcapDeviceCapture } from "../capture/pcap_device.ts";
 import { RawSocketCapture } from "../capture/raw_socket.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
 import type { EventLoop } from "../loop/event_loop.ts";
+import { formatIpv4 } from "../wire/ipv4.ts";
 import { Packet, ParseResult } from "../wire/packet.ts";
 import type { Dump, DumpSource } from "./dump.ts";
 import { StreamTable } from "./stream_table.ts";
 
 /** What is captured, and how. */
 export interface PassiveCaptureOptions {
-  /** Ports of the services, 1..65535. */
-  ports: readonly number[];
+  /** The services. */
+  pairs: readonly CapturePair[];
   way: "raw" | "ring" | "pcap";
   /** For `pcap`: the device. */
   device: string;
@@ -45,13 +47,13 @@ export class PassiveCapture implements DumpSource {
   readonly #capture: RestingCapture;
   readonly #table: StreamTable;
   readonly #packet = new Packet();
-  readonly #ports: Set<number>;
+  readonly #pairs: readonly CapturePair[];
   #isOpen = false;
 
   /** @throws SystemError without the privilege; Error for a device that cannot be used */
   constructor(dump: Dump, options: PassiveCaptureOptions) {
     this.#dump = dump;
-    this.#ports = new Set(options.ports);
+    this.#pairs = options.pairs;
     const { outbox } = dump.writer;
     const { maxBytes, withPackets } = options;
     this.#table = new StreamTable({ outbox, counters: dump.counters, maxBytes, withPackets });
@@ -82,7 +84,7 @@ export class PassiveCapture implements DumpSource {
         return;
       }
       // A link-layer capture sees both directions of a port's traffic on some devices.
-      if (this.#ports.has(packet.destinationPort)) {
+      if (this.#isWanted(packet)) {
         this.#table.onPacket(packet, timestampUs, loop.nowMs);
       }
     });
@@ -90,6 +92,14 @@ export class PassiveCapture implements DumpSource {
     loop.every(FLUSH_EVERY_MS, () => {
       if (this.#isOpen) this.#dump.writer.outbox.flush();
     });
+  }
+
+  #isWanted({ destinationAddress, destinationPort }: Packet): boolean {
+    for (const { address, port } of this.#pairs) {
+      if (port !== destinationPort) continue;
+      if (address === undefined || address === destinationAddress) return true;
+    }
+    return false;
   }
 
   begin(): void {
@@ -109,8 +119,7 @@ export class PassiveCapture implements DumpSource {
 }
 
 function openCapture(options: PassiveCaptureOptions): RestingCapture {
-  const { ports, bufferBytes } = options;
-  const pairs = ports.map((port) => ({ port }));
+  const { pairs, bufferBytes } = options;
   switch (options.way) {
     case "raw":
       return new RawSocketCapture({ pairs, receiveBufferBytes: bufferBytes });
@@ -118,8 +127,14 @@ function openCapture(options: PassiveCaptureOptions): RestingCapture {
       return RingCapture.toDestinations({ pairs, bufferBytes });
     case "pcap": {
       const { device, libpcapPath } = options;
-      const filter = `tcp and (${ports.map((port) => `dst port ${port}`).join(" or ")})`;
+      const filter = `tcp and (${pairs.map(expressionOf).join(" or ")})`;
       return new PcapDeviceCapture({ device, filter, bufferBytes, libpcapPath, immediate: true });
     }
   }
+}
+
+/** In the language of pcap-filter(7). */
+function expressionOf({ address, port }: CapturePair): string {
+  const host = address === undefined ? "" : `dst host ${formatIpv4(address)} and `;
+  return `(${host}dst port ${port})`;
 }

@@ -111,6 +111,7 @@ export class Dump {
         : Math.max(0, (deadlineMs - this.sampling.nowMs) / 1000),
       app: strategyJson(sampler.app),
       global: strategyJson(sampler.global),
+      forcedOffBy: sampler.forcedOffBy ?? null,
       rates: sampler.rates ?? null,
       windows: { opened: sampler.opened, skipped: sampler.skipped, fused: sampler.fuseTrips },
       taken: { ...this.counters },

@@ -157,8 +157,10 @@ export class Endpoint {
   #update(level: StrategyLevel, body: unknown): Answer {
     const { dump } = this.#options;
     try {
-      dump.sampling.update(level, body);
-      dump.log.info(`new ${level} strategy: ${JSON.stringify(strategies(dump)[level])}`);
+      dump.sampling.update(level, body, "the endpoint");
+      dump.log.info(
+        `new ${level} strategy: ${JSON.stringify(body)}; sampling is ${dump.sampling.describe()}`,
+      );
       return { status: 200, body: strategies(dump) };
     } catch (error) {
       if (!(error instanceof StrategyError)) throw error;
@@ -168,8 +170,13 @@ export class Endpoint {
   }
 }
 
-function strategies(dump: Dump): Record<StrategyLevel, Record<string, unknown>> {
-  return { app: strategyJson(dump.sampler.app), global: strategyJson(dump.sampler.global) };
+/** What is in force, and who forbids all sampling if somebody does. */
+function strategies({ sampler }: Dump): Record<string, unknown> {
+  return {
+    app: strategyJson(sampler.app),
+    global: strategyJson(sampler.global),
+    forcedOffBy: sampler.forcedOffBy ?? null,
+  };
 }
 
 function refusal(status: number, error: string): Answer {

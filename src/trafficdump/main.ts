@@ -1,6 +1,7 @@
 /** trafficdump: dumps samples of the requests a service gets to files. */
 
 import type { Logger } from "@logtape/logtape";
+import type { CapturePair } from "../capture/bpf.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { runMain, UsageError } from "../cli/fatal.ts";
 import { giveUpPrivileges } from "../cli/privileges.ts";
@@ -10,7 +11,6 @@ import { StrategyFiles } from "../cli/strategy_files.ts";
 import { EventLoop } from "../loop/event_loop.ts";
 import { onSignals } from "../loop/signals.ts";
 import { reopenLog } from "../observe/log.ts";
-import { parseStrategyDocument } from "../sampling/strategy_document.ts";
 import { VERSION } from "../version.ts";
 import { PassiveCapture } from "./capture.ts";
 import { connectionsPerProxy, descriptorLimit } from "./descriptor_limit.ts";
@@ -21,6 +21,7 @@ import { Endpoint } from "./endpoint.ts";
 import { FilterChain, loadFilter, type NetworkFilter } from "./filter.ts";
 import { readOptions, type TrafficdumpOptions } from "./options.ts";
 import { Proxy } from "./proxy.ts";
+import { describePairs, planCapture } from "./what_to_capture.ts";
 import { isWriterThread, serveWriter } from "./writer_thread.ts";
 
 /** Memory for captured bytes that wait for the rest of their record, at most. */
@@ -32,8 +33,9 @@ async function main(): Promise<number> {
 }
 
 async function start(options: TrafficdumpOptions, log: Logger): Promise<number> {
-  const ports = portsToCapture(options);
-  if (ports.length === 0 && options.proxies.length === 0) {
+  const plan = await planCapture(options, log);
+  const { pairs } = plan;
+  if (pairs.length === 0 && options.proxies.length === 0) {
     throw new UsageError("-p: expected the ports to capture, or --proxy");
   }
   const userFilters: NetworkFilter[] = [];
@@ -48,7 +50,7 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
   const dump = new Dump({
     log,
     minIntervalS: options.minIntervalS,
-    settings: describe(options, ports),
+    settings: describe(options, pairs),
     files: {
       directory: directory.path,
       fileBytes: options.fileBytes,
@@ -61,17 +63,24 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
     threadModule: import.meta.url,
   });
   await dump.writer.ready();
-  const strategyFiles = new StrategyFiles(dump.sampling, log, {
-    app: options.config,
-    global: options.global,
-  });
+  const { config: app, global } = options;
+  const strategyFiles = new StrategyFiles(
+    dump.sampling,
+    log,
+    { app, global },
+    plan.onConfiguration,
+  );
   const refusal = strategyFiles.load();
-  if (refusal !== undefined) throw new UsageError(refusal);
+  if (refusal !== undefined) {
+    // Who starts it sees this; in a file that came by itself, nobody may.
+    if (options.refusesInvalid) throw new UsageError(refusal);
+    log.error(`the strategy cannot be used, nothing is sampled until a good one comes: ${refusal}`);
+  }
 
   // All that needs root is opened before it is given up.
-  const capture = ports.length === 0 ? undefined : new PassiveCapture(dump, {
+  const capture = pairs.length === 0 ? undefined : new PassiveCapture(dump, {
     ...options,
-    ports,
+    pairs,
     way: options.capture,
     maxBytes: MAX_WAITING_BYTES,
   });
@@ -109,7 +118,7 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
   const running = [loop?.run(), ...proxies.map((proxy) => proxy.run())];
   log.info(
     `ready: version ${VERSION}, ${
-      sayWhat(capture, ports, options)
+      sayWhat(capture, pairs, options)
     }, sampling is ${dump.sampling.describe()}`,
   );
   announceReady();
@@ -154,24 +163,15 @@ function openProxies(
   });
 }
 
-/** The ports of `-p`, or those of the configuration's listeners when nothing else is asked for. */
-function portsToCapture(options: TrafficdumpOptions): number[] {
-  if (options.ports.length > 0) return [...new Set(options.ports)];
-  if (options.proxies.length > 0 || options.config === undefined) return [];
-  try {
-    const text = Deno.readTextFileSync(options.config);
-    return parseStrategyDocument(text, options.minIntervalS).ports;
-  } catch (error) {
-    throw new UsageError(`-c ${options.config}: ${(error as Error).message}`);
-  }
-}
-
 /** What belongs to the effective configuration besides the strategies. */
-function describe(options: TrafficdumpOptions, ports: number[]): Record<string, unknown> {
+function describe(
+  options: TrafficdumpOptions,
+  pairs: readonly CapturePair[],
+): Record<string, unknown> {
   const { proxies, fileBytes, fileAgeMs, maxDiskBytes, minFreeBytes, queueBytes } = options;
   return {
     version: VERSION,
-    ports,
+    captured: describePairs(pairs),
     proxies,
     filters: options.filters,
     capture: options.capture,
@@ -182,14 +182,14 @@ function describe(options: TrafficdumpOptions, ports: number[]): Record<string, 
 
 function sayWhat(
   capture: PassiveCapture | undefined,
-  ports: number[],
+  pairs: readonly CapturePair[],
   { proxies, logDirectory }: TrafficdumpOptions,
 ): string {
   const parts = proxies.map(({ hostname, port, upstream }) =>
     `proxy ${hostname}:${port} to ${upstream.hostname}:${upstream.port}`
   );
   if (capture !== undefined) {
-    parts.push(`capturing port ${ports.join(", ")} with ${capture.description}`);
+    parts.push(`capturing ${describePairs(pairs)} with ${capture.description}`);
   }
   return `${parts.join(", ")}, files in ${logDirectory}/dump`;
 }

@@ -22,7 +22,9 @@ export interface TrafficdumpOptions {
   config: string | undefined;
   global: string | undefined;
   minIntervalS: number | undefined;
-  /** Ports to capture; empty: those of the configuration's listeners. */
+  /** Whether a strategy that cannot be used at the start ends the program, or leaves sampling off. */
+  refusesInvalid: boolean;
+  /** Ports to capture; empty: the configuration's listeners. */
   ports: number[];
   capture: "raw" | "ring" | "pcap";
   device: string;
@@ -66,13 +68,20 @@ const sampling = object("When", {
         message`Allow intervals shorter than 30 s, down to this: for tests and short incidents.`,
     }),
   ),
+  invalidStrategy: withDefault(
+    option("--invalid-strategy", choice(["refuse", "off"], { metavar: "WHAT" }), {
+      description:
+        message`At the start, a strategy that cannot be used: "refuse" ends the program with the reason; "off" logs it and samples nothing until a good one comes, as Layotto does.`,
+    }),
+    "refuse" as const,
+  ),
 });
 
 const sources = object("What", {
   port: optional(
     option("-p", "--port", string({ metavar: "PORTS" }), {
       description:
-        message`Ports whose requests are dumped, separated by commas (default: those of the listeners in a Layotto configuration, unless there is a proxy).`,
+        message`Ports whose requests are dumped, separated by commas (default: the listeners with a tcpcopy filter in a Layotto configuration, at their addresses, unless there is a proxy).`,
     }),
   ),
   capture: withDefault(
@@ -130,7 +139,7 @@ const files = object("Where to", {
   logDir: optional(
     option("--log-dir", string({ metavar: "DIRECTORY" }), {
       description:
-        message`Files go into DIRECTORY/dump (default: /home/admin/logs/mosn where that home exists, else $HOME/logs/mosn).`,
+        message`Files go into DIRECTORY/dump (default: /home/admin/logs/mosn, as Layotto on Linux, where that home exists, else $HOME/logs/mosn).`,
     }),
   ),
   noPcapng: optional(
@@ -227,6 +236,7 @@ export function readOptions(): TrafficdumpOptions {
     config: given.config === undefined ? undefined : absolute(given.config),
     global: given.global === undefined ? undefined : absolute(given.global),
     minIntervalS: given.minInterval,
+    refusesInvalid: given.invalidStrategy === "refuse",
     ports: (given.port?.split(",") ?? []).map((port) => parsePort(port.trim(), "-p")),
     capture: given.capture,
     device: given.device,

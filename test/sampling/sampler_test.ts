@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Sampler } from "../../src/sampling/sampler.ts";
+import { parseStrategyDocument } from "../../src/sampling/strategy_document.ts";
 
 const strategy = { switch: "ON", interval: 30, duration: 10, cpu_max_rate: 80, mem_max_rate: 70 };
 const idle = { cpuPercent: 5, memPercent: 5 };
@@ -76,7 +77,7 @@ Deno.test("without rates nothing opens and nothing is written", () => {
   bench.runTo(38);
   assert.equal(bench.sampler.writable, undefined);
   bench.runTo(75);
-  assert.match(bench.told[bench.told.length - 1], /70 skip the system's CPU and memory rates/);
+  assert.match(bench.told[bench.told.length - 1], /72 skip the system's CPU and memory rates/);
 });
 
 Deno.test("switching: OFF closes, ON begins a new interval, FORCE_OFF wins", () => {
@@ -106,6 +107,59 @@ Deno.test("new values hold at once; what cannot be used changes nothing", () => 
   bench.sampler.update("app", { ...strategy, duration: 20 }, bench.nowMs);
   bench.runTo(125);
   assert.deepEqual(bench.told, ["100 open w1", "120 close w1"]);
+});
+
+Deno.test("a window that is overdue waits for a look at the system, and is not skipped", () => {
+  const bench = new Bench();
+  bench.sampler.update("app", { ...strategy, interval: 3600 }, 0);
+  // Nobody looks at the system while no window is near.
+  bench.nowMs = 100_000;
+  bench.sampler.update("app", strategy, bench.nowMs);
+  assert.ok(bench.sampler.nextDeadlineMs() > bench.nowMs, "who waits does not spin");
+  bench.runTo(105);
+  assert.deepEqual(bench.told, ["100 open w1"]);
+  assert.equal(bench.sampler.skipped, 0);
+});
+
+Deno.test("each source takes back what it said, and FORCE_OFF of one wins over all", () => {
+  const { sampler } = new Bench();
+  const say = (source: string, state: string, interval = 30) =>
+    sampler.update("global", { ...strategy, switch: state, interval }, 0, source);
+  say("file", "ON", 40);
+  say("endpoint", "FORCE_OFF");
+  say("file", "ON", 50);
+  assert.deepEqual([sampler.effective.isOn, sampler.forcedOffBy], [false, "endpoint"]);
+  say("endpoint", "ON", 60);
+  assert.deepEqual([sampler.effective.isOn, sampler.effective.intervalS], [true, 60]);
+  assert.equal(sampler.forcedOffBy, undefined);
+  say("file", "FORCE_OFF");
+  say("endpoint", "ON");
+  assert.equal(sampler.effective.isOn, false);
+});
+
+Deno.test("of a document read again only its news count, unless all of it is restated", () => {
+  const { sampler } = new Bench();
+  const document = (app: number, global: number) =>
+    parseStrategyDocument(JSON.stringify({
+      app: { ...strategy, switch: "OFF", interval: app },
+      global: { ...strategy, interval: global },
+    }));
+  const intervals = () => [sampler.app.intervalS, sampler.global.intervalS];
+  sampler.take(document(31, 41), 0, "file");
+  sampler.update("app", { ...strategy, switch: "OFF", interval: 88 }, 0, "endpoint");
+  sampler.update("global", { ...strategy, interval: 99 }, 0, "endpoint");
+  sampler.take(document(31, 41), 0, "file", false);
+  assert.deepEqual(intervals(), [88, 99]);
+  sampler.take(document(32, 41), 0, "file", false);
+  assert.deepEqual(intervals(), [32, 99]);
+  sampler.take(document(32, 42), 0, "file", false);
+  assert.deepEqual(intervals(), [32, 42]);
+  sampler.update("global", { ...strategy, interval: 99 }, 0, "endpoint");
+  sampler.take(document(32, 42), 0, "file");
+  assert.deepEqual(intervals(), [32, 42]);
+  // What it no longer says, others may still say.
+  sampler.take({ app: undefined, global: undefined }, 0, "file", false);
+  assert.deepEqual(intervals(), [88, 99]);
 });
 
 Deno.test("a business type reports once per window", () => {

@@ -11,7 +11,7 @@ const good = { switch: "ON", interval: 30, duration: 10, cpu_max_rate: 80, mem_m
 Deno.test("a strategy is taken as it stands, and written back the same", () => {
   const strategy = parseStrategy(good, "app");
   assert.deepEqual(strategyJson(strategy), good);
-  assert.deepEqual(parseStrategy({ SWITCH: "ON", other: 1 }, "app"), {
+  assert.deepEqual(parseStrategy({ SWITCH: "ON" }, "app"), {
     ...DEFAULT_STRATEGY,
     switch: "ON",
   });
@@ -22,14 +22,23 @@ for (
     ["an unknown switch", { switch: "on" }, "app", /switch: expected "ON" or "OFF", came "on"/],
     ["FORCE_OFF of an application", { switch: "FORCE_OFF" }, "app", /switch/],
     ["no switch", { switch: undefined }, "global", /came nothing/],
-    ["a short interval", { interval: 29 }, "app", /interval: expected 30 to 3600 seconds, came 29/],
+    [
+      "a short interval",
+      { interval: 29 },
+      "app",
+      /30 to 3600 seconds \(--min-interval allows shorter ones\), came 29/,
+    ],
     ["a long interval", { interval: 3601 }, "app", /interval/],
     ["half a second", { interval: 30.5 }, "app", /whole number/],
     ["an interval as text", { interval: "30" }, "app", /whole number of seconds, came "30"/],
     ["no duration", { duration: 0 }, "app", /duration/],
     ["a duration of the interval", { duration: 30 }, "app", /less than the interval of 30/],
-    ["a CPU rate of 0", { cpu_max_rate: 0 }, "app", /cpu_max_rate: expected a percentage/],
-    ["a memory rate of 100", { mem_max_rate: 100 }, "global", /mem_max_rate/],
+    ["a CPU rate of 0", { cpu_max_rate: 0 }, "app", /cpu_max_rate: expected a percentage above 0/],
+    ["a memory rate of 100", { mem_max_rate: 100 }, "global", /mem_max_rate.*below 100, came 100/],
+    ["null for a number", { interval: null }, "app", /whole number of seconds, came null/],
+    ["null for a rate", { cpu_max_rate: null }, "app", /cpu_max_rate: .*came null/],
+    ["a misspelt name", { intervall: 60 }, "app", /key "intervall"; did you mean "interval"\?/],
+    ["a name like no other", { x: 1 }, "app", /unknown key "x"; expected switch, interval,/],
   ] as const
 ) {
   Deno.test(`${what} is refused with the reason`, () => {
@@ -44,9 +53,26 @@ Deno.test("what is no object is refused", () => {
 });
 
 Deno.test("the lower bound of the interval can be lifted, never raised", () => {
-  assert.equal(parseStrategy({ ...good, interval: 2, duration: 1 }, "app", 1).intervalS, 2);
-  assert.throws(() => parseStrategy({ ...good, interval: 1, duration: 1 }, "app", 1), /duration/);
-  assert.equal(parseStrategy(good, "app", 60).intervalS, 30);
+  assert.equal(
+    parseStrategy({ ...good, interval: 2, duration: 1 }, "app", { minIntervalS: 1 }).intervalS,
+    2,
+  );
+  assert.throws(
+    () => parseStrategy({ ...good, interval: 1, duration: 1 }, "app", { minIntervalS: 1 }),
+    /duration/,
+  );
+  assert.equal(parseStrategy(good, "app", { minIntervalS: 60 }).intervalS, 30);
+});
+
+Deno.test("where Layotto takes what is missing for 0, nothing may be left out", () => {
+  for (const name of Object.keys(good)) {
+    const less = Object.fromEntries(Object.entries(good).filter(([other]) => other !== name));
+    assert.throws(
+      () => parseStrategy(less, "app", { needsAll: true }),
+      new RegExp(`^StrategyError: ${name}: expected .*, came nothing$`),
+    );
+  }
+  assert.deepEqual(strategyJson(parseStrategy(good, "app", { needsAll: true })), good);
 });
 
 Deno.test("FORCE_OFF wins, ON has its own values, OFF follows the global strategy", () => {

@@ -51,7 +51,7 @@ export function layottoConfiguration(strategy: StrategyJson, port: number): stri
   ];
   const listener = {
     name: "grpc",
-    address: `127.0.0.1:${port}`,
+    address: `0.0.0.0:${port}`,
     bind_port: true,
     filter_chains: [{ filters }],
   };
