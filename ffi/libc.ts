@@ -197,6 +197,8 @@ const SYMBOLS = {
     result: "i32",
   },
 
+  /** int setfsgid(gid_t fsgid); of the calling thread only */
+  setfsgid: { parameters: ["u32" /* fsgid */], result: "i32" },
   /** int setgroups(size_t size, const gid_t *list) */
   setgroups: { parameters: ["usize", /* size */ "usize" /* list */], result: "i32" },
   /** int setresgid(gid_t rgid, gid_t egid, gid_t sgid) */

@@ -10,6 +10,7 @@
  * Who may open the socket may control the dump; on TCP there is only /portrait.
  */
 
+import { withGroup } from "../../ffi/file_group.ts";
 import { StrategyError, strategyJson, type StrategyLevel } from "../sampling/strategy.ts";
 import { MAX_ENDPOINT_CONNECTIONS } from "./descriptor_limit.ts";
 import type { Dump } from "./dump.ts";
@@ -28,6 +29,8 @@ export interface EndpointOptions {
   /** Path of the Unix socket, and its permissions. */
   path?: string;
   mode?: number;
+  /** The socket's group, by number; `undefined` for that of the process. */
+  groupId?: number;
   /** A loopback address for portrait data. */
   tcp?: { hostname: string; port: number };
   /** Reads the configuration files again; returns why they were refused. */
@@ -52,10 +55,10 @@ export class Endpoint {
   /** @throws Error when the socket's path or the address cannot be used */
   private constructor(options: EndpointOptions) {
     this.#options = options;
-    const { path, mode, tcp } = options;
+    const { path, mode, groupId, tcp } = options;
     try {
       if (path !== undefined) {
-        this.#listen(listenOn(path, mode ?? 0o660), true);
+        this.#listen(withGroup(groupId, () => listenOn(path, mode ?? 0o660)), true);
       }
       if (tcp !== undefined) {
         const listener = Deno.listen(tcp);

@@ -89,6 +89,7 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
     dump,
     path: options.endpoint,
     mode: options.endpointMode,
+    groupId: options.endpointGroupId,
     tcp: options.portraitTcp,
     reload: () => strategyFiles.reload("asked to reload"),
     status: () => ({ proxies: proxies.map(({ port, counters }) => ({ port, ...counters })) }),

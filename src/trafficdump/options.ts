@@ -44,6 +44,7 @@ export interface TrafficdumpOptions {
   /** The Unix socket; undefined for none. */
   endpoint: string | undefined;
   endpointMode: number;
+  endpointGroupId: number | undefined;
   portraitTcp: { hostname: string; port: number } | undefined;
   process: ProcessOptions;
   libpcapPath: string | undefined;
@@ -197,6 +198,12 @@ const operation = object("Endpoint", {
     }),
     "660",
   ),
+  endpointGroup: optional(
+    option("--endpoint-group", string({ metavar: "GROUP" }), {
+      description:
+        message`Group of the socket, by name or number: that of the applications which report.`,
+    }),
+  ),
   portraitTcp: optional(
     option("--portrait-tcp", string({ metavar: "PORT" }), {
       description: message`Also accept portrait data on 127.0.0.1:PORT.`,
@@ -257,12 +264,25 @@ export function readOptions(): TrafficdumpOptions {
       ? undefined
       : absolute(given.endpoint ?? `${logDirectory}/trafficdump.sock`),
     endpointMode: parseInt(given.endpointMode, 8),
+    endpointGroupId: given.endpointGroup === undefined ? undefined : groupId(given.endpointGroup),
     portraitTcp: given.portraitTcp === undefined
       ? undefined
       : { hostname: "127.0.0.1", port: parsePort(given.portraitTcp, "--portrait-tcp") },
     process: given,
     libpcapPath: given.libpcap,
   };
+}
+
+/** The number of a group, as /etc/group has it: group(5). */
+function groupId(group: string): number {
+  if (/^\d{1,9}$/.test(group)) return Number(group);
+  const line = Deno.readTextFileSync("/etc/group").split("\n")
+    .find((line) => line.startsWith(`${group}:`));
+  const id = Number(line?.split(":")[2] || NaN);
+  if (Number.isInteger(id)) return id;
+  throw new UsageError(
+    `--endpoint-group "${group}": expected a group of /etc/group, or its number`,
+  );
 }
 
 const PROXY_FORM = "[address:]port-host:port, for example 8080-127.0.0.1:9090";
