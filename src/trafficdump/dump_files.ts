@@ -13,7 +13,7 @@ import { pcapngFileHeader, pcapngPacketBytes, writePcapngPacket } from "../wire/
 import { WriterCounters } from "./counters.ts";
 import { DiskBudget, type DiskLimits } from "./disk_budget.ts";
 import { writeHex } from "../wire/hex.ts";
-import { EntryKind, forEachEntry } from "./outbox.ts";
+import { type EntryFields, EntryKind, forEachEntry } from "./outbox.ts";
 import { RotatingFile } from "./rotating_file.ts";
 
 /** Names of the log files, by what is in them. */
@@ -42,6 +42,8 @@ export interface DumpFilesOptions extends DiskLimits {
 
 /** Text and packets gather up to this before they are written. */
 const BUFFER_BYTES = 1 << 20;
+/** Real addresses remembered per window; of more clients the stand-in is written. */
+const MAX_CLIENTS = 200_000;
 /** No file has more than this share of the cap, so that deleting old ones makes room. */
 const FILE_SHARE = 1 / 4;
 /** What stands behind the names of files that are set aside, with the time to the second. */
@@ -70,6 +72,8 @@ export class DumpFiles {
   /** Of the index, lines about records that are written already. */
   #owedIndexBytes = 0;
   readonly #packets = new Gathered();
+  /** Real addresses of the window's clients, by those that stand for them. */
+  readonly #clients = new Map<number, string>();
   readonly #encoder = new TextEncoder();
   #window = "";
   #pcapng: RotatingFile | undefined;
@@ -108,6 +112,7 @@ export class DumpFiles {
   /** Writes what has gathered and closes the window's pcapng. */
   closeWindow(nowMs: number): void {
     this.flush(nowMs);
+    this.#clients.clear();
     const pcapng = this.#pcapng;
     this.#pcapng = undefined;
     if (pcapng === undefined || this.#window === "") return;
@@ -121,7 +126,8 @@ export class DumpFiles {
     this.trouble = undefined; // unless it comes again
     const bytes = new Uint8Array(buffer, 0, length);
     forEachEntry(buffer, length, (entry, offset) => {
-      if (entry.kind === EntryKind.Record) {
+      if (entry.kind === EntryKind.Client) this.#client(bytes, offset, entry);
+      else if (entry.kind === EntryKind.Record) {
         this.#record(bytes, offset, entry.length, entry.port, nowMs);
         this.#indexLine(entry, nowMs);
       } else {
@@ -135,10 +141,13 @@ export class DumpFiles {
   /** Gives up a batch: the system has become too busy to write it. */
   drop(buffer: ArrayBuffer, length: number): void {
     const { counters } = this;
-    forEachEntry(buffer, length, ({ kind, length }) => {
-      if (kind !== EntryKind.Record) return;
+    const bytes = new Uint8Array(buffer, 0, length);
+    forEachEntry(buffer, length, (entry, offset) => {
+      // Its connection may go on after the fuse.
+      if (entry.kind === EntryKind.Client) this.#client(bytes, offset, entry);
+      if (entry.kind !== EntryKind.Record) return;
       counters.fusedRecords++;
-      counters.fusedBytes += length;
+      counters.fusedBytes += entry.length;
     });
     // What follows in the recording would have a hole before it.
     this.#pcapngFull = true;
@@ -201,17 +210,15 @@ export class DumpFiles {
     text.dataBytes += length;
   }
 
-  #indexLine(
-    entry: {
-      port: number;
-      clientAddress: number;
-      clientPort: number;
-      position: number;
-      length: number;
-    },
-    nowMs: number,
-  ): void {
-    const client = `${formatIpv4(entry.clientAddress)}:${entry.clientPort}`;
+  #client(bytes: Uint8Array, offset: number, entry: EntryFields): void {
+    if (this.#clients.size >= MAX_CLIENTS) return;
+    const address = new TextDecoder().decode(bytes.subarray(offset, offset + entry.length));
+    this.#clients.set(entry.clientAddress, `[${address}]`);
+  }
+
+  #indexLine(entry: EntryFields, nowMs: number): void {
+    const address = this.#clients.get(entry.clientAddress) ?? formatIpv4(entry.clientAddress);
+    const client = `${address}:${entry.clientPort}`;
     const line = `${this.#prefix(nowMs)}[${this.#window}][${entry.port}][${client}]` +
       `${entry.position} ${entry.length}\n`;
     const index = this.#index;

@@ -21,6 +21,12 @@ const MAX_RECORD_BYTES = 256 * 1024;
 /** Payload of a made-up packet. */
 const MAX_SEGMENT_BYTES = 32 * 1024;
 
+/** How an IPv4 address looks on a socket that takes both: RFC 4291, 2.5.5.2. */
+const MAPPED_IPV4 = /^::ffff:(?=\d+\.)/i;
+/** 240.0.0.0/4, reserved: RFC 1112. */
+const STAND_IN_NETWORK = 0xf000_0000;
+const STAND_INS = 1 << 28;
+
 /** What is known about a connection in the current window. */
 interface Dumped {
   window: string;
@@ -28,6 +34,8 @@ interface Dumped {
   /** Bytes the service had answered before the window. */
   repliedBefore: number;
   packetsShed: boolean;
+  /** Its IPv4 address, int32, or one that stands for another. */
+  clientAddress: number;
 }
 
 export class DumpFilter implements NetworkFilter, DumpSource {
@@ -37,6 +45,7 @@ export class DumpFilter implements NetworkFilter, DumpSource {
   readonly #connections = new WeakMap<FilterContext, Dumped>();
   readonly #scratch = new Uint8Array(SYNTHETIC_HEADER_BYTES + MAX_SEGMENT_BYTES);
   readonly #view = new DataView(this.#scratch.buffer);
+  #standIns = 0;
 
   /**
    * @param port the port that stands in the records
@@ -59,7 +68,9 @@ export class DumpFilter implements NetworkFilter, DumpSource {
     let dumped = this.#connections.get(context);
     if (dumped?.window !== window) {
       const repliedBefore = context.repliedBytes;
-      dumped = { window, position: 0, repliedBefore, packetsShed: !this.#withPackets };
+      const clientAddress = this.#addressOf(context);
+      const packetsShed = !this.#withPackets;
+      dumped = { window, position: 0, repliedBefore, packetsShed, clientAddress };
       this.#connections.set(context, dumped);
       this.#dump.counters.connections++;
       this.#packet(context, dumped, TcpFlag.Syn, bytes.subarray(0, 0));
@@ -82,6 +93,27 @@ export class DumpFilter implements NetworkFilter, DumpSource {
     this.#dump.writer.outbox.flush();
   }
 
+  /** An IPv6 client gets an address of its own that no host has: what is dumped is IPv4. */
+  #addressOf({ clientAddress }: FilterContext): number {
+    const address = parseIpv4(clientAddress.replace(MAPPED_IPV4, ""));
+    if (address !== undefined) return address;
+    this.#standIns = (this.#standIns + 1) % STAND_INS;
+    const standIn = (STAND_IN_NETWORK + this.#standIns) | 0;
+    const text = new TextEncoder().encode(clientAddress);
+    const { outbox } = this.#dump.writer;
+    const at = outbox.reserve({
+      kind: EntryKind.Client,
+      length: text.length,
+      timestampUs: 0,
+      clientAddress: standIn,
+      clientPort: 0,
+      port: this.#port,
+      position: 0,
+    });
+    if (at >= 0) outbox.bytes.set(text, at);
+    return standIn;
+  }
+
   #record(context: FilterContext, dumped: Dumped, piece: Uint8Array): void {
     const { counters, writer: { outbox } } = this.#dump;
     for (let at = 0; at < piece.length; at += MAX_SEGMENT_BYTES) {
@@ -92,7 +124,7 @@ export class DumpFilter implements NetworkFilter, DumpSource {
       kind: EntryKind.Record,
       length: piece.length,
       timestampUs: Date.now() * 1000,
-      clientAddress: parseIpv4(context.clientAddress) ?? 0,
+      clientAddress: dumped.clientAddress,
       clientPort: context.clientPort,
       port: this.#port,
       position: dumped.position,
@@ -114,7 +146,7 @@ export class DumpFilter implements NetworkFilter, DumpSource {
     const { counters, writer: { outbox } } = this.#dump;
     const scratch = this.#scratch;
     const tuple = {
-      sourceAddress: parseIpv4(context.clientAddress) ?? 0,
+      sourceAddress: dumped.clientAddress,
       sourcePort: context.clientPort,
       destinationAddress: LOCALHOST,
       destinationPort: this.#port,

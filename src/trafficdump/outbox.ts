@@ -12,6 +12,8 @@ export const EntryKind = {
   Record: 1,
   /** An IPv4 packet of a sampled connection. */
   Packet: 2,
+  /** The real address, as text, of a client that has a stand-in for an IPv4 address. */
+  Client: 3,
 } as const;
 
 /** What stands in front of an entry's bytes: see `Outbox.reserve`. */

@@ -20,7 +20,7 @@ export async function readRecords(directory: string): Promise<DumpedRecord[]> {
   }
   return data.map((line, number) => {
     const record = /^\[([^\]]+)\]\[(\d+)\]((?:[0-9a-f]{2}(?: |$))*)$/.exec(line);
-    const about = /^\[([^\]]+)\]\[(\d+)\]\[([^\]]+)\](\d+) (\d+)$/.exec(index[number]);
+    const about = /^\[([^\]]+)\]\[(\d+)\]\[(.+)\](\d+) (\d+)$/.exec(index[number]);
     if (record === null || about === null) throw new Error(`line ${number} is not as it should be`);
     if (record[1] !== about[1] || record[2] !== about[2]) throw new Error(`line ${number} differs`);
     const bytes = new Uint8Array(
