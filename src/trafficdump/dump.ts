@@ -10,7 +10,8 @@ import type { Sampler } from "../sampling/sampler.ts";
 import { strategyJson } from "../sampling/strategy.ts";
 import type { FileReader } from "../sampling/system_load.ts";
 import { DumpCounters } from "./counters.ts";
-import { type PortraitReport, readPortrait } from "./portrait.ts";
+import { goJson } from "./exact_json.ts";
+import { readPortrait } from "./portrait.ts";
 import { DumpWriter, type DumpWriterOptions } from "./writer.ts";
 
 /** How a dump is made. */
@@ -81,17 +82,17 @@ export class Dump {
     this.#sources.push(source);
   }
 
-  /** Takes a portrait report. Returns why it is refused, or undefined. */
+  /**
+   * Takes a portrait report: see `readPortrait`.
+   *
+   * @returns why it is not wanted now, or undefined
+   * @throws PortraitError when it is no report
+   */
   report(body: unknown): string | undefined {
-    let report: PortraitReport;
-    try {
-      report = readPortrait(body);
-    } catch (error) {
-      return (error as Error).message;
-    }
-    const refusal = this.sampler.report(report.businessType, this.sampling.nowMs);
+    const { businessType, port, data } = readPortrait(body);
+    const refusal = this.sampler.report(businessType, this.sampling.nowMs);
     if (refusal !== undefined) return refusal;
-    const { businessType, port, json } = report;
+    const json = this.#options.files.asLayotto ? goJson(data) : JSON.stringify(data);
     const window = this.sampler.window;
     const isTaken = this.writer.line("portrait", `[${window}][${businessType}][${port}]${json}`);
     return isTaken ? undefined : "too much is waiting to be written";

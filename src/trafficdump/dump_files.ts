@@ -36,8 +36,8 @@ export interface DumpFilesOptions extends DiskLimits {
   /** A log file is set aside when it is so long or so old. */
   fileBytes: number;
   fileAgeMs: number;
-  /** Begin lines as Layotto's logger does: with the time and the level. */
-  withTime: boolean;
+  /** Begin lines as Layotto's logger does, with the time and the level, and write JSON as Go does. */
+  asLayotto: boolean;
 }
 
 /** Text and packets gather up to this before they are written. */
@@ -286,13 +286,13 @@ export class DumpFiles {
     return true;
   }
 
-  /** As Layotto's logger: date, time, ms, level. */
+  /** As Layotto's logger: date, time, ms (a number, without zeros in front), level. */
   #prefix(nowMs: number): string {
-    if (!this.#options.withTime) return "";
+    if (!this.#options.asLayotto) return "";
     if (nowMs !== this.#timeMs) {
       this.#timeMs = nowMs;
       const local = new Date(nowMs - new Date(nowMs).getTimezoneOffset() * 60_000).toISOString();
-      this.#time = `${local.slice(0, 10)} ${local.slice(11, 19)},${local.slice(20, 23)} [INFO] `;
+      this.#time = `${local.slice(0, 10)} ${local.slice(11, 19)},${nowMs % 1000} [INFO] `;
     }
     return this.#time;
   }

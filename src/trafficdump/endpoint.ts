@@ -1,7 +1,8 @@
 /**
  * The local endpoint: HTTP on a Unix socket, and for portrait data also on loopback TCP if asked for.
  *
- *     POST /portrait   {"businessType": "RPC", "port": 8080, "data": …}   202, or 409 with the reason
+ *     POST /portrait   {"businessType": "RPC", "port": 8080, "data": …}   202, or 422 for what is no
+ *                       report and 409 for one that is not wanted now, with the reason
  *     GET  /status                                                        what is going on
  *     GET  /strategy                                                      both strategies
  *     PUT  /strategy/app, PUT /strategy/global   {"switch": "ON", …}      200, or 422 with the reason
@@ -20,7 +21,8 @@ import {
   EndpointListener,
   type WholeRequest,
 } from "./endpoint_listener.ts";
-import { MAX_PORTRAIT_BYTES } from "./portrait.ts";
+import { assertDepth, parseExactly } from "./exact_json.ts";
+import { MAX_PORTRAIT_BYTES, PortraitError } from "./portrait.ts";
 import { RareWarnings } from "./rare_warnings.ts";
 
 /** Where to listen. */
@@ -127,13 +129,7 @@ export class Endpoint {
       if (!mayControl && !/^application\/json\b/i.test(contentType)) {
         return refusal(415, `expected Content-Type: application/json, came "${contentType}"`);
       }
-      return withBody(request, (body) => {
-        const error = dump.report(body);
-        if (error === undefined) {
-          return { status: 202, body: { accepted: true, window: dump.window } };
-        }
-        return { status: 409, body: { accepted: false, error } };
-      });
+      return withBody(request, parseExactly, (body) => this.#report(body));
     }
     if (mayControl) {
       if (action === "GET /status") return { status: 200, body: this.#status() };
@@ -144,7 +140,9 @@ export class Endpoint {
         return { status: 422, body: { error, ...strategies(dump) } };
       }
       const level = /^PUT \/strategy\/(app|global)$/.exec(action)?.[1] as StrategyLevel | undefined;
-      if (level !== undefined) return withBody(request, (body) => this.#update(level, body));
+      if (level !== undefined) {
+        return withBody(request, JSON.parse, (body) => this.#update(level, body));
+      }
     }
     const known = mayControl
       ? "POST /portrait, GET /status, GET /strategy, PUT /strategy/app, PUT /strategy/global, POST /reload"
@@ -155,6 +153,18 @@ export class Endpoint {
   #status(): Record<string, unknown> {
     const { dump, status } = this.#options;
     return { ...dump.status(), endpoint: { ...this.counters }, ...status?.() };
+  }
+
+  #report(body: unknown): Answer {
+    const { dump } = this.#options;
+    try {
+      const error = dump.report(body);
+      if (error !== undefined) return { status: 409, body: { accepted: false, error } };
+      return { status: 202, body: { accepted: true, window: dump.window } };
+    } catch (error) {
+      if (!(error instanceof PortraitError)) throw error;
+      return { status: 422, body: { accepted: false, error: error.message } };
+    }
   }
 
   #update(level: StrategyLevel, body: unknown): Answer {
@@ -186,10 +196,15 @@ function refusal(status: number, error: string): Answer {
   return { status, body: { error } };
 }
 
-function withBody(request: WholeRequest, use: (body: unknown) => Answer): Answer {
+function withBody(
+  request: WholeRequest,
+  parse: (text: string) => unknown,
+  use: (body: unknown) => Answer,
+): Answer {
   let body: unknown;
   try {
-    body = JSON.parse(request.body);
+    assertDepth(request.body);
+    body = parse(request.body);
   } catch (error) {
     return refusal(400, `expected JSON: ${(error as Error).message}`);
   }

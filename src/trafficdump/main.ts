@@ -57,7 +57,7 @@ async function start(options: TrafficdumpOptions, log: Logger): Promise<number> 
       fileAgeMs: options.fileAgeMs,
       maxBytes: options.maxDiskBytes,
       minFreeBytes: options.minFreeBytes,
-      withTime: options.withTime,
+      asLayotto: options.asLayotto ?? plan.isLayotto,
     },
     maxQueueBytes: options.queueBytes,
     threadModule: import.meta.url,

@@ -35,7 +35,8 @@ export interface TrafficdumpOptions {
   idleTimeoutMs: number;
   logDirectory: string;
   withPackets: boolean;
-  withTime: boolean;
+  /** Whether lines are Layotto's byte for byte; undefined: if the configuration is. */
+  asLayotto: boolean | undefined;
   fileBytes: number;
   fileAgeMs: number;
   maxDiskBytes: number;
@@ -148,8 +149,12 @@ const files = object("Where to", {
   ),
   layottoTime: optional(
     flag("--layotto-time", {
-      description: message`Begin lines with time and level, as Layotto's logger does.`,
+      description:
+        message`Write lines as Layotto does: time and level in front, JSON with its keys sorted and <, > and & escaped (default where -c names a Layotto configuration).`,
     }),
+  ),
+  noLayottoTime: optional(
+    flag("--no-layotto-time", { description: message`Do not, whatever -c names.` }),
   ),
   rotateSize: withDefault(
     option("--rotate-size", integer({ min: 1, max: 100_000, metavar: "MB" }), {
@@ -232,6 +237,9 @@ export function readOptions(): TrafficdumpOptions {
   if (filter.length > 0 && proxy === undefined) {
     throw new UsageError("--filter is for a proxy: say with --proxy what it forwards");
   }
+  if (given.layottoTime === true && given.noLayottoTime === true) {
+    throw new UsageError("--layotto-time, --no-layotto-time: expected one of them");
+  }
   if (!/^[0-7]{3}$/.test(given.endpointMode)) {
     throw new UsageError(
       `--endpoint-mode: expected three octal digits such as 660, got "${given.endpointMode}"`,
@@ -254,7 +262,7 @@ export function readOptions(): TrafficdumpOptions {
     idleTimeoutMs: given.idleTimeout * 1000,
     logDirectory,
     withPackets: given.noPcapng !== true,
-    withTime: given.layottoTime === true,
+    asLayotto: given.layottoTime === true ? true : given.noLayottoTime === true ? false : undefined,
     fileBytes: given.rotateSize * MB,
     fileAgeMs: given.rotateHours * 3_600_000,
     maxDiskBytes: given.maxDisk * MB,

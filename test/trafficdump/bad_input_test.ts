@@ -1,6 +1,7 @@
 /** Every mistake a user of trafficdump can make is one clear line and an exit code that is not zero. */
 
 import assert from "node:assert/strict";
+import { layottoConfiguration, QUICK } from "./dumper.ts";
 
 const program = new URL("../../src/trafficdump/main.ts", import.meta.url).pathname;
 
@@ -46,7 +47,46 @@ refuses("no strategy", (d) => ["-c", file(d, "{}"), ...proxy], /found no strateg
 refuses(
   "a short interval that was not allowed",
   (d) => ["-c", file(d, strategy(5)), ...proxy],
-  /interval: expected 30 to 3600 seconds, came 5/,
+  /interval: expected 30 to 3600 seconds \(--min-interval allows shorter ones\), came 5/,
+);
+refuses(
+  "a misspelt setting",
+  (d) => ["-c", file(d, strategy(30).replace("interval", "intervall")), ...proxy],
+  /unknown key "intervall"; did you mean "interval"\?/,
+);
+refuses(
+  "a listener at a port that is none",
+  (d) => ["-c", file(d, layottoConfiguration(QUICK, 99_999))],
+  /listener "grpc": expected a port from 1 to 65535 .*came "0\.0\.0\.0:99999"/,
+);
+refuses(
+  "listeners of which none can be captured",
+  (d) => ["-c", file(d, layottoConfiguration(QUICK, 80).replace("0.0.0.0", "[::1]"))],
+  /nothing can be captured: listener "grpc" \(\[::1\]:80\) is left out: IPv6/,
+);
+refuses(
+  "a listener's name that is unknown",
+  (d) => ["-c", file(d, layottoConfiguration(QUICK, 80).replace("0.0.0.0", "no.such.invalid"))],
+  /listener "grpc" \(no\.such\.invalid:80\).*the name has no IPv4 address/,
+);
+refuses(
+  "a directory with another program's files",
+  (d) => {
+    Deno.mkdirSync(`${d}/dump`);
+    Deno.writeTextFileSync(`${d}/dump/dump_tcp_copy.log`, "its line\n");
+    return ["-c", file(d, strategy(30)), ...proxy];
+  },
+  /--log-dir: .*\/dump has a dump_tcp_copy\.log .*another program's/,
+);
+refuses(
+  "a group that is unknown",
+  (d) => ["-c", file(d, strategy(30)), ...proxy, "--endpoint-group", "no-such-group"],
+  /--endpoint-group "no-such-group": expected a group of \/etc\/group/,
+);
+refuses(
+  "both forms of lines",
+  () => ["-p", "80", "--layotto-time", "--no-layotto-time"],
+  /--layotto-time, --no-layotto-time: expected one of them/,
 );
 refuses(
   "a proxy without a port",

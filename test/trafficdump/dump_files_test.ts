@@ -18,7 +18,7 @@ async function inDirectory(
         fileAgeMs: 86_400_000,
         maxBytes: 1 << 30,
         minFreeBytes: 0,
-        withTime: false,
+        asLayotto: false,
         ...more,
       });
       opened.push(files);
@@ -32,12 +32,16 @@ async function inDirectory(
 
 /** A batch with records of one client. */
 function batch(...records: Uint8Array[]): [ArrayBuffer, number] {
+  return batchOf(records.map((bytes) => ({ kind: EntryKind.Record, bytes })));
+}
+
+function batchOf(entries: { kind: number; bytes: Uint8Array }[]): [ArrayBuffer, number] {
   let made: [ArrayBuffer, number] | undefined;
   const outbox = new Outbox(1 << 30, (buffer, length) => made = [buffer, length]);
   let position = 0;
-  for (const bytes of records) {
+  for (const { kind, bytes } of entries) {
     const at = outbox.reserve({
-      kind: EntryKind.Record,
+      kind,
       length: bytes.length,
       timestampUs: T0 * 1000,
       clientAddress: 0x01020304,
@@ -79,11 +83,56 @@ Deno.test("lines are as Layotto writes them", () =>
 
 Deno.test("on request with the time and level of Layotto's logger", () =>
   inDirectory((directory, open) => {
-    const files = open({ withTime: true });
+    const files = open({ asLayotto: true });
     files.openWindow("w", T0);
     files.batch(...batch(Uint8Array.of(1)), T0);
+    // A number of milliseconds, as its logger writes it: not padded.
+    files.batch(...batch(Uint8Array.of(2)), T0 - 671);
     const text = Deno.readTextFileSync(`${directory}/dump_tcp_copy.log`);
-    assert.match(text, /^2026-01-0[123] \d\d:\d4:05,678 \[INFO\] \[w\]\[80\]01\n$/);
+    const prefix = String.raw`2026-01-0[123] \d\d:\d4:05`;
+    assert.match(
+      text,
+      new RegExp(
+        `^${prefix},678 \\[INFO\\] \\[w\\]\\[80\\]01\n${prefix},7 \\[INFO\\] \\[w\\]\\[80\\]02\n$`,
+      ),
+    );
+  }));
+
+Deno.test("files of other programs are neither counted nor deleted, whatever the cap", () =>
+  inDirectory((directory, open) => {
+    const others = [
+      // How Layotto's logger names its archives: by day, by hour, and several of them.
+      ...["dump_tcp_copy.log.2026-01-01", "dump_tcp_copy.log.2026-01-01.1"],
+      ...["dump_mem_dump.log.2026-01-01_15", "dump_portrait_data.log.2026-01-01_15.2"],
+      ...["dump_other.log.2026-01-01_030405", "dump_tcp_copy.log.gz", "dump_window_mine.pcapng"],
+    ];
+    for (const name of others) Deno.writeTextFileSync(`${directory}/${name}`, "x".repeat(100_000));
+    const own = `${directory}/dump_tcp_copy.log.2026-01-01_030405`;
+    Deno.writeTextFileSync(own, "x".repeat(100_000));
+    const files = open({ fileBytes: 40_000, maxBytes: 200_000 });
+    files.openWindow("w", T0);
+    for (let number = 0; number < 30; number++) {
+      files.batch(...batch(new Uint8Array(4_000)), T0 + number * 1000);
+    }
+    assert.equal(files.counters.failedRecords, 0);
+    assert.ok(files.counters.deletedFiles > 1);
+    for (const name of others) assert.equal(Deno.statSync(`${directory}/${name}`).size, 100_000);
+    assert.throws(() => Deno.statSync(own), Deno.errors.NotFound);
+  }));
+
+Deno.test("a file another program writes to is left to it, and that is said", () =>
+  inDirectory((directory, open) => {
+    const files = open({ fileBytes: 40_000 });
+    const path = `${directory}/dump_tcp_copy.log`;
+    files.openWindow("w", T0);
+    files.batch(...batch(Uint8Array.of(1)), T0);
+    Deno.writeTextFileSync(path, "its line\n", { append: true });
+    for (let number = 0; number < 9; number++) {
+      files.batch(...batch(new Uint8Array(4_000)), T0 + 86_400_000);
+      assert.match(files.trouble ?? "", /another program writes to dump_tcp_copy\.log/);
+    }
+    assert.equal(files.counters.failedRecords, 9);
+    assert.equal(Deno.readTextFileSync(path), "[w][80]01\nits line\n");
   }));
 
 Deno.test("files are set aside by size and by age, and the oldest deleted at the cap", () =>
@@ -126,6 +175,24 @@ Deno.test("the minimum of free space is kept, what is not written is counted", (
     const { records, failedRecords, failedBytes } = files.counters;
     assert.deepEqual([records, failedRecords, failedBytes], [0, 2, 3]);
     assert.equal(total(directory), 0);
+  }));
+
+Deno.test("the address a stand-in is for is known until the window's end, also after the fuse", () =>
+  inDirectory((directory, open) => {
+    const files = open();
+    const client = batchOf([{
+      kind: EntryKind.Client,
+      bytes: new TextEncoder().encode("2001:db8::1"),
+    }]);
+    files.openWindow("w", T0);
+    files.drop(...client);
+    files.batch(...batch(Uint8Array.of(1)), T0);
+    files.openWindow("v", T0);
+    files.batch(...batch(Uint8Array.of(1)), T0);
+    assert.equal(
+      Deno.readTextFileSync(`${directory}/dump_connections.log`),
+      "[w][80][[2001:db8::1]:5678]0 1\n[v][80][1.2.3.4:5678]0 1\n",
+    );
   }));
 
 Deno.test("a batch the fuse has given up is counted, not written", () =>

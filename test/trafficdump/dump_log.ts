@@ -2,6 +2,9 @@
 
 import { createHash } from "node:crypto";
 
+/** What Layotto's logger puts in front of a line. */
+export const LAYOTTO_TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{1,3} \[INFO\] /;
+
 /** One record, with the connection it is from. */
 export interface DumpedRecord {
   window: string;
@@ -66,7 +69,7 @@ async function readLines(directory: string, name: string): Promise<string[]> {
   for (const one of names) {
     const text = await Deno.readTextFile(`${directory}/${one}`);
     if (text !== "" && !text.endsWith("\n")) throw new Error(`${one} ends in the middle of a line`);
-    lines.push(...text.split("\n").slice(0, -1));
+    lines.push(...text.split("\n").slice(0, -1).map((line) => line.replace(LAYOTTO_TIME, "")));
   }
   return lines;
 }

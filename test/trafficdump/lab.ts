@@ -1,7 +1,7 @@
 /**
  * Scenarios of the traffic dump between real kernels, each in a sandbox of its own.
  *
- *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk|sample|flood|proxy|join [DIRECTORY]
+ *     deno run -A test/trafficdump/lab.ts capture|fuse|reload|disk|sample|flood|proxy|join|layotto [DIRECTORY]
  *
  * The last line of the output is the result as JSON; with DIRECTORY the files stay there.
  */
@@ -12,6 +12,7 @@ import { join } from "./scenario_join.ts";
 import { capture } from "./scenario_capture.ts";
 import { disk } from "./scenario_disk.ts";
 import { flood } from "./scenario_flood.ts";
+import { layotto } from "./scenario_layotto.ts";
 import { proxy } from "./scenario_proxy.ts";
 import { sample } from "./scenario_sample.ts";
 import { fuse, reload } from "./scenario_control.ts";
@@ -32,6 +33,7 @@ const scenarios: Record<string, (lab: Lab, directory: string) => Promise<Scenari
   flood,
   proxy,
   join,
+  layotto,
 };
 
 const TIMEOUT_MS = 150_000;

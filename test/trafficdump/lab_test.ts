@@ -11,6 +11,7 @@ import { runScenario } from "./lab.ts";
 const titles: Record<string, string> = {
   capture: "what is dumped is what services read, over a bad wire, and replays",
   join: "connections that were open are dumped from the window on, and replay",
+  layotto: "Layotto's listeners are captured at their addresses, and its log replays",
   fuse: "a busy system gets no window, an open one stops, and both recover",
   reload: "strategies are reloaded, refused and switched off while it runs",
   disk: "a full disk is survived and counted",

@@ -2,12 +2,16 @@
 
 import assert from "node:assert/strict";
 import { getLogger } from "@logtape/logtape";
+import { Next } from "../../src/capture/recorded_packets.ts";
+import { openRecording } from "../../src/capture/recording.ts";
 import { Dump } from "../../src/trafficdump/dump.ts";
 import { DumpFilter } from "../../src/trafficdump/dump_filter.ts";
 import { Endpoint } from "../../src/trafficdump/endpoint.ts";
 import { FilterChain, loadFilter, type NetworkFilter } from "../../src/trafficdump/filter.ts";
 import { Proxy, type ProxyOptions } from "../../src/trafficdump/proxy.ts";
-import { readRecords, streamsOf } from "./dump_log.ts";
+import { formatIpv4 } from "../../src/wire/ipv4.ts";
+import { Packet, ParseResult } from "../../src/wire/packet.ts";
+import { LAYOTTO_TIME, readRecords, streamsOf } from "./dump_log.ts";
 
 const log = getLogger(["trafficdump"]);
 const STRATEGY = {
@@ -28,7 +32,7 @@ function idleSystem(): (path: string) => string | undefined {
   };
 }
 
-async function openDump(directory: string): Promise<Dump> {
+async function openDump(directory: string, asLayotto = false): Promise<Dump> {
   const dump = new Dump({
     log,
     minIntervalS: 1,
@@ -39,7 +43,7 @@ async function openDump(directory: string): Promise<Dump> {
       fileAgeMs: 1e9,
       maxBytes: 1 << 28,
       minFreeBytes: 0,
-      withTime: false,
+      asLayotto,
     },
     maxQueueBytes: 1 << 24,
   });
@@ -139,6 +143,53 @@ Deno.test("a proxy with a dump: byte-exact both ways, and dumped byte-exact", as
   const streams = [...streamsOf(await readRecords(directory)).values()];
   assert.deepEqual(streams.map(({ bytes }) => bytes).sort(), [much.length, 5].sort());
   assert.ok([...Deno.readDirSync(directory)].some(({ name }) => name.endsWith(".pcapng")));
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("clients by IPv6 keep apart in the pcapng, and their addresses stand in the index", async () => {
+  const directory = await Deno.makeTempDir();
+  const dump = await openDump(directory);
+  await openWindow(dump);
+  const filter = new DumpFilter(dump, 8080);
+  const clients = ["2001:db8::1", "2001:db8::2", "::ffff:192.0.2.7", "192.0.2.8"];
+  clients.forEach((clientAddress, index) => {
+    const context = {
+      connectionId: index + 1,
+      clientAddress,
+      clientPort: 5000,
+      port: 8080,
+      repliedBytes: 0,
+      values: new Map(),
+      reply: () => Promise.resolve(),
+    };
+    for (const bytes of ["ab", "c"]) {
+      filter.onData(context, new TextEncoder().encode(`${bytes}${index}`));
+    }
+    filter.onClose(context);
+  });
+  await dump.close();
+  const records = await readRecords(directory);
+  const named = ["[2001:db8::1]", "[2001:db8::2]", "192.0.2.7", "192.0.2.8"];
+  assert.deepEqual(
+    records.map(({ client, bytes }) => `${client} ${text(bytes)}`),
+    named.flatMap((name, index) => [`${name}:5000 ab${index}`, `${name}:5000 c${index}`]),
+  );
+  const pcapng = [...Deno.readDirSync(directory)].find(({ name }) => name.endsWith(".pcapng"));
+  using recording = openRecording([`${directory}/${pcapng?.name}`]);
+  const packet = new Packet();
+  const streams = new Map<string, string>();
+  while (recording.next() === Next.Packet) {
+    const { bytes, view, offset, capturedLength } = recording;
+    assert.equal(packet.parseIp(bytes, view, offset, capturedLength), ParseResult.Tcp);
+    const from = formatIpv4(packet.sourceAddress);
+    const { payloadOffset, payloadLength } = packet;
+    const data = text(bytes.subarray(payloadOffset, payloadOffset + payloadLength));
+    streams.set(from, (streams.get(from) ?? "") + data);
+  }
+  assert.deepEqual([...streams.values()], ["ab0c0", "ab1c1", "ab2c2", "ab3c3"]);
+  const [one, two, ...others] = streams.keys();
+  assert.match(`${one} ${two}`, /^(240\.0\.0\.\d+) (?!\1)240\.0\.0\.\d+$/);
+  assert.deepEqual(others, ["192.0.2.7", "192.0.2.8"]);
   await Deno.remove(directory, { recursive: true });
 });
 
@@ -277,12 +328,76 @@ Deno.test("the endpoint: control on the socket, portrait data alone on TCP", asy
   assert.equal((await tcp("/portrait", "application/json", JSON.stringify(report)))[0], 202);
   assert.equal((await tcp("/status", "application/json", ""))[0], 404);
   assert.match((await ask("POST", "/portrait", report))[1], /already reported/);
+  // What is no report at all is another matter than one that is not wanted now.
+  const bad = { ...report, businessType: "mine", port: 0 };
+  assert.equal((await ask("POST", "/portrait", report))[0], 409);
+  assert.equal((await ask("POST", "/portrait", bad))[0], 422);
+  assert.equal((await tcp("/portrait", "application/json", "null"))[0], 422);
+  const deep = `{"businessType":"deep","data":${"[".repeat(30_000)}${"]".repeat(30_000)}}`;
+  const [status, reason] = await tcp("/portrait", "application/json", deep);
+  assert.equal(status, 400);
+  assert.match(reason, /nested deeper than 100 levels/);
   client.close();
   await endpoint.close();
   await dump.close();
   const portrait = await Deno.readTextFile(`${directory}/dump_portrait_data.log`);
   assert.match(portrait, /^\[[-\w]{36}\]\[STATE\]\[\]\[1\]\n$/);
   await Deno.remove(directory, { recursive: true });
+});
+
+for (
+  const [asLayotto, expected] of [
+    [false, '{"z":12345678901234567890,"a":"<&>"}'],
+    [true, '{"a":"\\u003c\\u0026\\u003e","z":12345678901234567890}'],
+  ] as const
+) {
+  Deno.test(`portrait data ${asLayotto ? "as Layotto writes them" : "as they came"}`, async () => {
+    const directory = await Deno.makeTempDir();
+    const dump = await openDump(directory, asLayotto);
+    const path = `${directory}/socket`;
+    const endpoint = await Endpoint.open({ dump, path, reload: () => undefined });
+    await openWindow(dump);
+    const client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+    const response = await fetch("http://localhost/portrait", {
+      client,
+      method: "POST",
+      body: '{"businessType":"RPC","port":8080,"data":{"z":12345678901234567890,"a":"<&>"}}',
+    });
+    assert.equal(response.status, 202, await response.text());
+    client.close();
+    await endpoint.close();
+    await dump.close();
+    const line = await Deno.readTextFile(`${directory}/dump_portrait_data.log`);
+    assert.equal(LAYOTTO_TIME.test(line), asLayotto);
+    const rest = line.replace(LAYOTTO_TIME, "").replace(/^\[[-\w]{36}\]/, "");
+    assert.equal(rest, `[RPC][8080]${expected}\n`);
+    await Deno.remove(directory, { recursive: true });
+  });
+}
+
+Deno.test({
+  name: "the endpoint's socket belongs to the group of those who report",
+  ignore: Deno.uid() !== 0,
+  fn: async () => {
+    const directory = await Deno.makeTempDir();
+    const dump = await openDump(directory);
+    const path = `${directory}/socket`;
+    const endpoint = await Endpoint.open({
+      dump,
+      path,
+      mode: 0o620,
+      groupId: 12345,
+      reload: () => undefined,
+    });
+    const { uid, gid, mode } = Deno.statSync(path);
+    assert.deepEqual([uid, gid, (mode ?? 0) & 0o777], [0, 12345, 0o620]);
+    // Nothing else is the group's.
+    Deno.writeTextFileSync(`${directory}/later`, "");
+    assert.equal(Deno.statSync(`${directory}/later`).gid, Deno.gid());
+    await endpoint.close();
+    await dump.close();
+    await Deno.remove(directory, { recursive: true });
+  },
 });
 
 Deno.test("a fault while the endpoint answers is told to the caller, and ends nothing", async () => {

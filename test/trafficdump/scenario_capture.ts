@@ -54,7 +54,11 @@ export async function capture(lab: Lab, directory: string): Promise<ScenarioResu
   const config = `${directory}/config.json`;
   await Deno.writeTextFile(config, layottoConfiguration(PATIENT, HTTP_PORT));
   const ports = `${BINARY_PORT},${HTTP_PORT}`;
-  const dumper = await Dumper.start(lab, `${directory}/logs`, ["-c", config, "-p", ports]);
+  const dumper = await Dumper.start(lab, `${directory}/logs`, [
+    ...["-c", config, "-p", ports],
+    // Without times the log replays in a second for each window.
+    "--no-layotto-time",
+  ]);
   await dumper.process.waitFor(/window .* is open/, START_TIMEOUT_MS);
   // It is open, and now it is longer.
   await dumper.ask("PUT", "/strategy/app", { ...QUICK, interval: 60, duration: 59 });
