@@ -584,15 +584,24 @@ export class SessionTable implements SessionHost {
     }
   }
 
-  /** Calls back for every connection towards a target, to announce its route again. */
-  forEachRoute(
-    visit: (address: number, port: number, targetAddress: number, targetPort: number) => void,
-  ): void {
-    for (const session of this.#sessions) {
-      if (session === undefined || !session.connected) continue;
-      const { localAddress, localPort, remoteAddress, remotePort } = session.endpoint;
-      visit(localAddress, localPort, remoteAddress, remotePort);
-    }
+  /** Places that connections towards targets may have, for `visitRoute`; never fewer than before. */
+  get routePlaces(): number {
+    return this.#sessions.length;
+  }
+
+  /**
+   * Calls back for the connection at a place, 0 to `routePlaces` - 1, to announce its route again.
+   *
+   * @returns what `visit` returned; true where there is none
+   */
+  visitRoute(
+    place: number,
+    visit: (address: number, port: number, targetAddress: number, targetPort: number) => boolean,
+  ): boolean {
+    const session = this.#sessions[place];
+    if (session === undefined || !session.connected) return true;
+    const { localAddress, localPort, remoteAddress, remotePort } = session.endpoint;
+    return visit(localAddress, localPort, remoteAddress, remotePort);
   }
 
   // --------------------------------------------------------------------------- time and serving

@@ -128,7 +128,8 @@ export class Replay {
       },
       {
         onRecord: (bytes, view, offset, length) => this.#onRecord(bytes, view, offset, length),
-        forEachRoute: (visit) => this.table.forEachRoute(visit),
+        routePlaces: () => this.table.routePlaces,
+        visitRoute: (place, visit) => this.table.visitRoute(place, visit),
         onWayBack: (works) => this.#onWayBack(works),
       },
       options.log,

@@ -2,7 +2,7 @@
  * The tunnels to all intercepts, as one.
  *
  * Every route is announced to every intercept: each forwards what it captures, whichever of them the
- * target's responses pass. A route that could not be announced is announced later.
+ * target's responses pass. A route that could not be announced is announced when there is room.
  */
 
 import type { Logger } from "@logtape/logtape";
@@ -12,6 +12,7 @@ import type { RouteAnnouncer } from "../session/session_table.ts";
 import { type Announce, TunnelClient } from "../tunnel/client.ts";
 import type { TunnelForm } from "../tunnel/form.ts";
 import type { RecordHandler } from "../tunnel/codec.ts";
+import { OwedRoutes } from "./owed_routes.ts";
 
 /** One intercept; the address as int32. */
 export interface InterceptAddress {
@@ -32,13 +33,13 @@ export interface TunnelsOptions {
 /** What the tunnels need from the replay. */
 export interface TunnelOwner {
   readonly onRecord: RecordHandler;
-  /** Calls back for every route that is in use. */
-  forEachRoute(visit: Announce): void;
+  /** Places for routes, with and without one; the number may grow. */
+  routePlaces(): number;
+  /** Calls back for the route at a place; returns what that returned, or true where there is none. */
+  visitRoute(place: number, visit: Announce): boolean;
   /** A connection to some intercept is up (true), or the last one of all is down. */
   onWayBack(works: boolean): void;
 }
-
-const ANNOUNCE_AGAIN_MS = 200;
 
 export class Tunnels implements RouteAnnouncer {
   readonly #clients: TunnelClient[];
@@ -48,7 +49,9 @@ export class Tunnels implements RouteAnnouncer {
   readonly #log: Logger;
   /** Whether intercept is told of every connection. */
   readonly #announces: boolean;
-  #announceAgain = false;
+  /** By intercept and connection: the routes that it has to be told. */
+  readonly #owed: readonly (readonly OwedRoutes[])[];
+  #cancelTurnEnd = () => {};
   #started: PromiseWithResolvers<void> = Promise.withResolvers();
 
   constructor(
@@ -63,6 +66,7 @@ export class Tunnels implements RouteAnnouncer {
     this.#announces = !form.isSingle;
     this.#owner = owner;
     this.#log = log;
+    this.#owed = intercepts.map(() => Array.from({ length: connections }, () => new OwedRoutes()));
     this.#clients = intercepts.map(({ address, port }, index) =>
       new TunnelClient({
         loop,
@@ -86,23 +90,27 @@ export class Tunnels implements RouteAnnouncer {
             }),
           );
         },
-        routes: (connection, announce) => this.#announceAll(index, connection, announce),
+        routes: (connection) => this.#oweAll(index, connection),
       })
     );
   }
 
   /** Connects; resolves when every intercept is reached, rejects when one is not. */
   connect(): Promise<void> {
+    // Ahead of the clients', which send what was announced.
+    this.#cancelTurnEnd = this.#loop.onTurnEnd(() => this.#announceOwed());
     for (const client of this.#clients) client.connect();
     return this.#started.promise;
   }
 
   announce(address: number, port: number, targetAddress: number, targetPort: number): void {
     if (!this.#announces) return;
-    for (const client of this.#clients) {
-      const sent = client.announce(address, port, targetAddress, targetPort);
-      // While a connection is down nothing need be done: all routes are announced when it is back.
-      if (!sent && client.upCount > 0) this.#retryAnnouncements();
+    for (let index = 0; index < this.#clients.length; index++) {
+      const client = this.#clients[index];
+      if (client.announce(address, port, targetAddress, targetPort)) continue;
+      // A connection that is down owes nothing: it is told all routes when it is up.
+      const connection = client.connectionIndexOf(address, port);
+      if (client.isUp(connection)) this.#oweAll(index, connection);
     }
   }
 
@@ -112,6 +120,7 @@ export class Tunnels implements RouteAnnouncer {
   }
 
   close(): void {
+    this.#cancelTurnEnd();
     for (const client of this.#clients) client.close();
   }
 
@@ -135,27 +144,30 @@ export class Tunnels implements RouteAnnouncer {
     if (this.#clients.every((client) => client.upCount === 0)) this.#owner.onWayBack(false);
   }
 
-  #announceAll(index: number, connection: number, announce: Announce): void {
-    if (!this.#announces) return;
-    const client = this.#clients[index];
-    this.#owner.forEachRoute((address, port, targetAddress, targetPort) => {
-      if (client.connectionIndexOf(address, port) !== connection) return true;
-      const sent = announce(address, port, targetAddress, targetPort);
-      if (!sent) this.#retryAnnouncements();
-      return sent;
-    });
+  #oweAll(index: number, connection: number): void {
+    if (this.#announces) this.#owed[index][connection].oweAll(this.#owner.routePlaces());
   }
 
-  /** An output buffer was full: announcing twice does no harm, so all routes go again, later. */
-  #retryAnnouncements(): void {
-    if (this.#announceAgain) return;
-    this.#announceAgain = true;
-    this.#loop.after(ANNOUNCE_AGAIN_MS, () => {
-      this.#announceAgain = false;
-      this.#owner.forEachRoute((address, port, targetAddress, targetPort) => {
-        this.announce(address, port, targetAddress, targetPort);
-        return true;
-      });
-    });
+  /** Announces what is owed, as far as the output buffers have room; the rest in later turns. */
+  #announceOwed(): void {
+    for (let index = 0; index < this.#clients.length; index++) {
+      const owed = this.#owed[index];
+      for (let connection = 0; connection < owed.length; connection++) {
+        if (owed[connection].isOwing) this.#announceTo(index, connection);
+      }
+    }
+  }
+
+  #announceTo(index: number, connection: number): void {
+    const client = this.#clients[index];
+    const owed = this.#owed[index][connection];
+    if (!client.isUp(connection)) {
+      owed.oweNothing();
+      return;
+    }
+    const announce: Announce = (address, port, targetAddress, targetPort) =>
+      client.connectionIndexOf(address, port) !== connection ||
+      client.announce(address, port, targetAddress, targetPort);
+    owed.pay(this.#owner.routePlaces(), (place) => this.#owner.visitRoute(place, announce));
   }
 }

@@ -131,6 +131,11 @@ export class TunnelClient {
     return count;
   }
 
+  /** Whether one of the parallel connections is up. */
+  isUp(connectionIndex: number): boolean {
+    return this.#links[connectionIndex].isUp;
+  }
+
   /** Begins to connect. */
   connect(): void {
     this.#cancelTurnEnd = this.#options.loop.onTurnEnd(() => this.#flushAll());

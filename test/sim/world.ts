@@ -343,7 +343,12 @@ class World {
       this.#toProgram((nowMs) => {
         this.#table.wayBackWorks = true;
         this.#interlock.setWayBack(true, nowMs);
-        this.#table.forEachRoute((...route) => this.#intercept.announce(...route));
+        for (let place = 0; place < this.#table.routePlaces; place++) {
+          this.#table.visitRoute(place, (...route) => {
+            this.#intercept.announce(...route);
+            return true;
+          });
+        }
         this.#table.kickAll(nowMs);
       });
     });
