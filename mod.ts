@@ -62,6 +62,7 @@ export { openRecording, Recording } from "./src/capture/recording.ts";
 export { Next, type RecordedPackets } from "./src/capture/recorded_packets.ts";
 export { RawSocketCapture, type RawSocketCaptureOptions } from "./src/capture/raw_socket.ts";
 export { RingCapture, type RingDestinations, type RingDevice } from "./src/capture/ring.ts";
+export type { SentPackets } from "./src/capture/ring_filter.ts";
 export { LinkInjector, type LinkInjectorOptions } from "./src/inject/link.ts";
 export { PcapInjector, type PcapInjectorOptions } from "./src/inject/pcap.ts";
 export { RawIpInjector, type RawIpInjectorOptions } from "./src/inject/raw_ip.ts";

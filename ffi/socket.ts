@@ -29,6 +29,7 @@ export const SO_RCVBUF = 8;
 export const SO_KEEPALIVE = 9;
 export const TCP_NODELAY = 1;
 const SO_ATTACH_FILTER = 26;
+const SO_GET_FILTER = 26;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SO_MEMINFO = 55;
@@ -393,6 +394,36 @@ export function attachFilter(
     const errno = lastErrno();
     throw new SystemError(`${what}: packet filter`, "setsockopt", errno);
   }
+}
+
+/**
+ * The program that stands in front of a socket; empty when there is none.
+ *
+ * @param what for the error message: what the socket is for
+ * @throws SystemError when the kernel does not tell
+ */
+export function attachedFilter(fd: number, what: string): FilterInstruction[] {
+  const memory = scratch();
+  const { view } = memory;
+  // The length counts instructions, not bytes.
+  view.setUint32(FPROG, MAX_FILTER_INSTRUCTIONS, true);
+  const result = libc().getsockopt(
+    fd,
+    SOL_SOCKET,
+    SO_GET_FILTER,
+    memory.addressAt(INSTRUCTIONS),
+    memory.addressAt(FPROG),
+  );
+  if (result < 0) throw new SystemError(`${what}: packet filter`, "getsockopt", lastErrno());
+  return Array.from({ length: view.getUint32(FPROG, true) }, (_, index): FilterInstruction => {
+    const at = INSTRUCTIONS + 8 * index;
+    return [
+      view.getUint16(at, true),
+      view.getUint8(at + 2),
+      view.getUint8(at + 3),
+      view.getUint32(at + 4, true),
+    ];
+  });
 }
 
 /**

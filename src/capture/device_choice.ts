@@ -8,7 +8,7 @@
 import type { NetworkDevice } from "./network_devices.ts";
 
 const ARPHRD_ETHER = 1;
-const ARPHRD_LOOPBACK = 772;
+export const ARPHRD_LOOPBACK = 772;
 /** Devices whose packets begin with what the kernel takes for IP: PPP, tunnels, tun, WireGuard. */
 const IP_HARDWARE: ReadonlySet<number> = new Set([512, 519, 768, 769, 776, 778, 65534]);
 
@@ -35,8 +35,10 @@ const TUNNEL_KINDS: ReadonlySet<string> = new Set([
   "sit",
   "ip6tnl",
 ]);
+/** Kinds that see copies only. */
+const COPYING_KINDS: ReadonlySet<string> = new Set(["ifb", "nlmon"]);
 /** Kinds that never receive, or receive copies. */
-const IDLE_KINDS: ReadonlySet<string> = new Set(["dummy", "ifb", "nlmon", "vcan"]);
+const IDLE_KINDS: ReadonlySet<string> = new Set([...COPYING_KINDS, "dummy", "vcan"]);
 
 /**
  * The devices to capture from when none is named: the lowest ones that are up; the loopback only if
@@ -57,6 +59,17 @@ export function chooseDevices(
   );
   if (chosen.length > 0) return chosen;
   return all.filter(({ isUp, hardware }) => isUp && hardware === ARPHRD_LOOPBACK);
+}
+
+/**
+ * The devices on which each packet that this host sends is seen once: the lowest ones that are up, and
+ * those that swallow what they are given. On the loopback packets are seen as they arrive.
+ */
+export function sendingDevices(all: readonly NetworkDevice[]): NetworkDevice[] {
+  const usable = all.filter(({ isUp, hardware, kind }) =>
+    isUp && (hardware === ARPHRD_ETHER || IP_HARDWARE.has(hardware)) && !COPYING_KINDS.has(kind)
+  );
+  return usable.filter((device) => !usable.some((other) => shows(all, device, other, new Set())));
 }
 
 /** Two of the devices that show the same packets, upper and lower one, if there are such. */

@@ -19,9 +19,12 @@ import {
   PcapDirection,
   PcapHandle,
 } from "../../ffi/pcap_handle.ts";
+import { SystemError } from "../../ffi/errno.ts";
+import { attachedFilter, attachFilter } from "../../ffi/socket.ts";
 import { EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
 import type { Partition } from "../wire/partition.ts";
 import { filterRefused, partitionExpression } from "./bpf.ts";
+import { narrowedFilter, type SentPackets } from "./ring_filter.ts";
 import type { CaptureSource, CaptureStats, PacketHandler } from "./source.ts";
 
 /** Packets per turn of the loop: others get their turn after that. */
@@ -55,6 +58,11 @@ export interface PcapDeviceOptions {
    * is never captured), those it sends ("out"), or both.
    */
   direction?: "in" | "out" | "both";
+  /**
+   * Besides those that arrive, these packets that this host sends; stands instead of `direction`. On
+   * "any", what arrives is taken on `devices` and the loopback only.
+   */
+  sent?: SentPackets;
   /** Only packets to the clients of this part. For several captures side by side. */
   partition?: Partition;
   /** The libpcap to use instead of the system's. */
@@ -101,8 +109,13 @@ export class PcapDeviceCapture implements CaptureSource {
       handle.setTimeout(GATHER_MS);
       const status = handle.activate();
       if (status < 0) throw activationError(options.device, status, handle, () => pcapDevices(lib));
-      this.warning = status > 0 ? handle.statusText(status) : undefined;
+      const notice = status > 0 ? handle.statusText(status) : undefined;
       this.#prepare(handle, options);
+      const warnings = [
+        notice,
+        options.sent === undefined ? undefined : this.#letSent(handle, options.sent),
+      ].filter((warning) => warning !== undefined);
+      this.warning = warnings.length > 0 ? warnings.join("; ") : undefined;
       this.#fd = handle.selectableFd;
       if (this.#fd < 0) {
         throw new Error(
@@ -148,10 +161,9 @@ export class PcapDeviceCapture implements CaptureSource {
   }
 
   #prepare(handle: PcapHandle, options: PcapDeviceOptions): void {
-    const { device } = options;
-    const { partition } = options;
+    const { device, partition, sent } = options;
     const given = options.filter ?? "";
-    const direction = options.direction ?? "in";
+    const direction = sent === undefined ? options.direction ?? "in" : "both";
     const wanted = { in: PcapDirection.In, out: PcapDirection.Out, both: PcapDirection.Both };
     if (!handle.setDirection(wanted[direction])) {
       throw new Error(
@@ -168,6 +180,26 @@ export class PcapDeviceCapture implements CaptureSource {
     }
     const refusal = handle.setNonBlocking();
     if (refusal !== undefined) throw failure(device, refusal);
+  }
+
+  /**
+   * Lets through what arrives, and what this host sends as far as that is asked for.
+   *
+   * @returns what does not work, if so: then only what arrives is captured
+   */
+  #letSent(handle: PcapHandle, sent: SentPackets): string | undefined {
+    const what = `capture device "${this.#device}"`;
+    const fd = handle.selectableFd;
+    try {
+      // In front of libpcap's program: where libpcap itself judges a packet, it knows no directions.
+      attachFilter(fd, narrowedFilter(attachedFilter(fd, what), sent), what);
+      return undefined;
+    } catch (error) {
+      // No packet socket, as with libpcaps built for other devices.
+      if (!(error instanceof SystemError)) throw error;
+      handle.setDirection(PcapDirection.In);
+      return `only what arrives is captured, not what this host sends (${error.message})`;
+    }
   }
 
   #receive(): void {

@@ -1,6 +1,7 @@
 /**
  * Captures packets that arrive, through packet rings: memory into which the kernel writes and in
- * which the handler reads, with no copy and no system call per packet. May touch `ffi`.
+ * which the handler reads, with no copy and no system call per packet. What this host sends itself is
+ * captured only where that is asked for. May touch `ffi`.
  *
  * A ring sees a packet when it has arrived, thus, unlike a raw socket, before the local firewall has
  * judged it, before fragments are put together (they are not: a first fragment is delivered as it
@@ -10,10 +11,9 @@
  * packet (64 KiB with GRO or on loopback) nor that packet is cut, whole packets go into three rings by
  * their length.
  *
- * What always holds: nothing but what the kernel's filter lets through is ever delivered; packets
- * this host sends are not; packets of one connection are delivered in the order they came in, from
- * whichever ring; a frame is the kernel's again as soon as its packet was handled; the work done in
- * one turn of the loop is bounded.
+ * What always holds: nothing but what the kernel's filter lets through is ever delivered; packets of
+ * one connection are delivered in the order they came in, from whichever ring; a frame is the kernel's
+ * again as soon as its packet was handled; the work done in one turn of the loop is bounded.
  */
 
 import { InvariantError } from "../../ffi/invariant.ts";
@@ -39,7 +39,14 @@ import { EPOLLERR, EPOLLIN, type EventLoop } from "../loop/event_loop.ts";
 import { LinkType } from "../wire/link_type.ts";
 import type { Partition } from "../wire/partition.ts";
 import { type CapturePair, filterRefused } from "./bpf.ts";
-import { arrivingFilter, incomingFilter, type LengthRange } from "./ring_filter.ts";
+import {
+  arrivingFilter,
+  incomingFilter,
+  type LengthRange,
+  passingFilter,
+  sendingFilter,
+  type SentPackets,
+} from "./ring_filter.ts";
 import type { CaptureSource, CaptureStats, PacketHandler } from "./source.ts";
 
 /** Packets per turn of the loop and ring that is ready: others get their turn after that. */
@@ -94,6 +101,8 @@ export interface RingDevice extends SharingOptions {
   filter?: string;
   /** Also take packets addressed to other hosts, for mirror ports; not on "any". Default false. */
   promiscuous?: boolean;
+  /** Also take these packets that this host sends; on "any", `devices` must be named. Default: none. */
+  sent?: SentPackets;
   /** Bytes to keep of each packet, link header included. Default: all. */
   snapLength?: number;
   /** The libpcap to compile the filter with instead of the system's. */
@@ -141,15 +150,18 @@ export class RingCapture implements CaptureSource {
     return new RingCapture({
       what: "packet ring capture",
       linkType: LinkType.Raw,
-      protocol: ETH_P_IP,
       interfaceIndex: 0,
       snapLength: LARGEST_BYTES,
-      filter: (lengths) => arrivingFilter(options.pairs, lengths, options.partition),
+      views: [{
+        protocol: ETH_P_IP,
+        filter: (lengths) => arrivingFilter(options.pairs, lengths, options.partition),
+      }],
     }, options);
   }
 
   /**
-   * Packets that arrive on a device and match a filter expression.
+   * Packets that arrive on a device, or leave it as far as that is asked for, and match a filter
+   * expression.
    *
    * @throws Error when the device does not exist, may not be opened or is down, when the filter does
    * not compile, or without libpcap; SystemError ENOMEM when there is no such memory
@@ -169,12 +181,10 @@ export class RingCapture implements CaptureSource {
     return new RingCapture({
       what,
       linkType,
-      // All that passes a device of its own; on "any" a packet would be seen on each layer.
-      protocol: hasEthernet ? ETH_P_ALL : ETH_P_IP,
       interfaceIndex,
       promiscuous: options.promiscuous,
       snapLength,
-      filter: (lengths) => incomingFilter(program, lengths, options.partition),
+      views: viewsOf(program, interfaceIndex, hasEthernet, options),
     }, options);
   }
 
@@ -300,11 +310,42 @@ export class RingCapture implements CaptureSource {
 interface SocketPlan {
   what: string;
   linkType: number;
-  protocol: number;
   interfaceIndex: number;
   promiscuous?: boolean;
   snapLength: number;
+  /** Each gets the same share of the memory. */
+  views: readonly SocketView[];
+}
+
+/** What a socket is to see. */
+interface SocketView {
+  protocol: number;
+  seesOutgoing?: boolean;
   filter(lengths: LengthRange): FilterInstruction[];
+}
+
+/** How to see each packet of a device once. */
+function viewsOf(
+  program: readonly FilterInstruction[],
+  interfaceIndex: number,
+  hasEthernet: boolean,
+  { sent, partition }: RingDevice,
+): SocketView[] {
+  const incoming: SocketView = {
+    // All that passes a device of its own; on "any" a packet would be seen on each layer.
+    protocol: hasEthernet ? ETH_P_ALL : ETH_P_IP,
+    filter: (lengths) => incomingFilter(program, lengths, partition),
+  };
+  if (sent === undefined) return [incoming];
+  // Nobody but those who see all there is see what is sent.
+  const outgoing = { protocol: ETH_P_ALL, seesOutgoing: true };
+  if (interfaceIndex !== 0) {
+    return [{ ...outgoing, filter: (lengths) => passingFilter(program, sent, lengths, partition) }];
+  }
+  return [
+    incoming,
+    { ...outgoing, filter: (lengths) => sendingFilter(program, sent, lengths, partition) },
+  ];
 }
 
 function openRings(
@@ -312,10 +353,11 @@ function openRings(
   options: SharingOptions,
   filters: FilterInstruction[][],
 ): PacketRing[] {
-  const bufferBytes = options.bufferBytes ?? DEFAULT_BUFFER_BYTES;
+  const { views, interfaceIndex, promiscuous } = plan;
+  const bufferBytes = (options.bufferBytes ?? DEFAULT_BUFFER_BYTES) / views.length;
   const hasLinkHeader = plan.linkType !== LinkType.Raw;
   const rings: PacketRing[] = [];
-  const open = (packetBytes: number, share: number, lengths: LengthRange) => {
+  const open = (view: SocketView, packetBytes: number, share: number, lengths: LengthRange) => {
     const sizeBytes = bufferBytes * share;
     const ring = new PacketRing({ what: plan.what, hasLinkHeader, packetBytes, sizeBytes });
     // The rings' groups stay apart: each of them holds one socket of every capture.
@@ -323,19 +365,21 @@ function openRings(
       ? undefined
       : options.fanout.group + rings.length;
     rings.push(ring);
-    const { protocol, interfaceIndex, promiscuous } = plan;
-    const filter = plan.filter(lengths);
+    const { protocol, seesOutgoing } = view;
+    const filter = view.filter(lengths);
     filters.push(filter);
-    ring.open({ protocol, interfaceIndex, promiscuous, filter, fanoutGroup });
+    ring.open({ protocol, interfaceIndex, promiscuous, filter, seesOutgoing, fanoutGroup });
   };
   try {
-    if (plan.snapLength <= SHORT_SNAP_BYTES) {
-      open(plan.snapLength, 1, ALL_LENGTHS);
-    } else {
+    for (const view of views) {
+      if (plan.snapLength <= SHORT_SNAP_BYTES) {
+        open(view, plan.snapLength, 1, ALL_LENGTHS);
+        continue;
+      }
       let above = 0;
       for (const { packetBytes, share } of SIZE_CLASSES) {
         const upTo = packetBytes === LARGEST_BYTES ? Infinity : packetBytes;
-        open(packetBytes, share, { above, upTo });
+        open(view, packetBytes, share, { above, upTo });
         above = packetBytes;
       }
     }

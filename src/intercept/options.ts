@@ -5,8 +5,10 @@ import { optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
 import type { InferValue } from "@optique/core/parser";
 import { choice, integer, string } from "@optique/core/valueparser";
+import { networkDevices } from "../capture/network_devices.ts";
 import { parseAddress, parsePort } from "../cli/addresses.ts";
 import { parseNetworks } from "../cli/networks.ts";
+import { refuseOverlap } from "../cli/overlap.ts";
 import { resolveIpv4 } from "../cli/resolve.ts";
 import { UsageError } from "../cli/fatal.ts";
 import { meaninglessForIntercept, meaninglessNotices } from "../cli/meaningless_options.ts";
@@ -45,7 +47,7 @@ export interface InterceptOptions {
 const capture = object("Capture", {
   devices: option("-i", "--device", string({ metavar: "DEVICES" }), {
     description:
-      message`Network devices the target's responses arrive at, several separated by commas; "any" for all. Required.`,
+      message`Network devices the target's responses arrive at, or leave by where the target runs on this host; several separated by commas; "any" for all. Required.`,
   }),
   filter: withDefault(
     option("-F", "--filter", string({ metavar: "FILTER" }), {
@@ -159,10 +161,7 @@ export async function interpretOptions(given: GivenInterceptOptions): Promise<In
         "leave one of them out",
     );
   }
-  const devices = given.devices.split(",").map((device) => device.trim());
-  if (devices.some((device) => device === "")) {
-    throw new UsageError(`-i "${given.devices}": expected device names separated by commas`);
-  }
+  const devices = readDevices(given.devices);
   return {
     devices,
     filter: given.filter,
@@ -180,6 +179,21 @@ export async function interpretOptions(given: GivenInterceptOptions): Promise<In
     notices: meaninglessNotices(given),
     libpcapPath: given.libpcap,
   };
+}
+
+/** Reads the value of `-i`. What is no device is found out when it is opened. */
+function readDevices(text: string): string[] {
+  const names = [...new Set(text.split(",").map((name) => name.trim()))];
+  if (names.includes("")) {
+    throw new UsageError(`-i "${text}": expected device names separated by commas`);
+  }
+  if (names.length === 1) return names;
+  if (names.includes("any")) {
+    throw new UsageError(`-i "${text}": "any" is all devices; name it alone`);
+  }
+  const all = networkDevices();
+  refuseOverlap(all, all.filter(({ name }) => names.includes(name)));
+  return names;
 }
 
 /** Reads the value of `-D`: two addresses with a dash between them. */

@@ -21,13 +21,19 @@ export function interlockLog(
     return `target ${formatEndpoint(address, port)}`;
   };
   const gateways = intercepts.map(formatIpv4).join(" or ");
+  /** Intercept on the target itself sees the answers as they leave. */
+  const isBeside = (target: number): boolean =>
+    intercepts.includes(transfers.target(target).address);
+  /** What the target's routes are to say. */
+  const routeOf = (target: number): string =>
+    isBeside(target) ? "dev and a device of intercept's -i" : `via ${gateways}`;
   let silentNetworks = 0;
   return {
     onStop(target, cause, unanswered) {
       const why = cause === StopCause.Silent
         ? `nothing comes from it by way of intercept, after ${unanswered} packets that want an ` +
-          `answer. Is it there, does it still route its answers to ${gateways}, does intercept's ` +
-          "filter let them through?"
+          `answer. Is it there, do its routes to the clients say ${routeOf(target)}, does ` +
+          "intercept's filter let its answers through?"
         : "its connections are reset as soon as they are there, and not by itself. So somebody else " +
           "gets its answers and resets what he does not know: real clients, a router, or an " +
           "assistant that forwards (net.ipv4.ip_forward) or has the clients' addresses.";
@@ -43,7 +49,8 @@ export function interlockLog(
       );
     },
     onFailedProbe(target, result, clientAddress, nextInMs) {
-      const why = explain(result, formatIpv4(clientAddress), gateways);
+      const route = routeOf(target);
+      const why = explain(result, formatIpv4(clientAddress), route, isBeside(target));
       const isLast = nextInMs === Infinity;
       const next = isLast ? "that was the last one" : `next probe in ${nextInMs / 1000} s`;
       log.warn(`${nameOf(target)}: nothing is sent there: ${why}; ${next}`);
@@ -62,27 +69,35 @@ export function interlockLog(
           nameOf(target)
         }: clients near ${client} are left out but for a SYN every 10 s: nothing ` +
           `comes back for them, though it does for others. On the target, "ip route get ${client}" ` +
-          `must say via ${gateways}; else they get its answers themselves`,
+          `must say ${routeOf(target)}; else they get its answers themselves`,
       );
     },
   };
 }
 
-function explain(result: ProbeResult, client: string, gateways: string): string {
+function explain(
+  result: ProbeResult,
+  client: string,
+  route: string,
+  isBeside: boolean,
+): string {
   switch (result) {
     case ProbeResult.Refused:
       return "it refuses connections: does the service listen on that port?";
     case ProbeResult.CutOff:
       return `its answers come by way of intercept, but somebody else gets them, too, and resets ` +
-        `the connections: client ${client} itself, or a router. On the target, route answers to ` +
-        `all clients to ${gateways}, which must not forward them (net.ipv4.ip_forward=0)`;
+        `the connections: client ${client} itself, or a router. On the target, the routes to all ` +
+        `clients must say ${route}; where they lead nobody may forward what comes ` +
+        "(net.ipv4.ip_forward=0)";
     case ProbeResult.Lost:
-      return "it answered a probe once by way of intercept, and then no more: is its route to the " +
-        `clients by way of ${gateways} the only one?`;
+      return "it answered a probe once by way of intercept, and then no more: has it one route to " +
+        `the clients only, which says ${route}?`;
     default:
       return `no answer to a probe as client ${client} came by way of intercept. Either the target ` +
-        `is not there, or its answers go elsewhere: there, "ip route get ${client}" must say via ` +
-        `${gateways} ("ip route add ${client} via ${gateways}", or the clients' whole network), ` +
-        "and intercept's filter (-F) must let them through";
+        `is not there, or its answers go elsewhere: there, "ip route get ${client}" must say ` +
+        `${route}${
+          isBeside ? "" : ` ("ip route add ${client} ${route}", or the clients' network)`
+        }` +
+        ", and intercept's filter (-F) must let them through";
   }
 }

@@ -1,7 +1,7 @@
 /** Opens what live packets come from: a raw socket, packet rings or libpcap, on one or more devices. */
 
 import type { CapturePair } from "../capture/bpf.ts";
-import { chooseDevices, findOverlap } from "../capture/device_choice.ts";
+import { chooseDevices } from "../capture/device_choice.ts";
 import { destinationExpression } from "../capture/filter_expression.ts";
 import { type NetworkDevice, networkDevices } from "../capture/network_devices.ts";
 import { PcapDeviceCapture } from "../capture/pcap_device.ts";
@@ -9,6 +9,7 @@ import { RawSocketCapture } from "../capture/raw_socket.ts";
 import { RingCapture } from "../capture/ring.ts";
 import type { CaptureSource } from "../capture/source.ts";
 import { UsageError } from "../cli/fatal.ts";
+import { refuseOverlap } from "../cli/overlap.ts";
 import { kindOfPath } from "../cli/paths.ts";
 import { LinkType } from "../wire/link_type.ts";
 import type { Partition } from "../wire/partition.ts";
@@ -169,14 +170,7 @@ function devicesOf(live: LiveCapture): NetworkDevice[] {
   const devices = names.map((name) =>
     all.find((device) => device.name === name) ?? unknown(name, all)
   );
-  const overlap = findOverlap(all, devices);
-  if (overlap !== undefined) {
-    const [upper, lower] = overlap.map(({ name }) => name);
-    throw new UsageError(
-      `-i names ${upper} and ${lower}: what arrives at ${lower} is seen on ${upper} too and would ` +
-        "be taken twice; name one of them",
-    );
-  }
+  refuseOverlap(all, devices);
   return devices;
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chooseDevices, findOverlap } from "../../src/capture/device_choice.ts";
+import { chooseDevices, findOverlap, sendingDevices } from "../../src/capture/device_choice.ts";
 import { type NetworkDevice, networkDevices } from "../../src/capture/network_devices.ts";
 import { runElsewhere } from "./packets.ts";
 
@@ -38,6 +38,18 @@ Deno.test("ports instead of their bridge or bond, the device instead of its VLAN
   assert.equal(findOverlap(all, [veth, ...slaves]), undefined);
   assert.equal(names(findOverlap(all, [slaves[1], macvlan]) ?? []), "macvlan0 slave2");
   assert.equal(names(findOverlap(all, [veth, br0]) ?? []), "br0 veth0");
+});
+
+Deno.test("what is sent is seen on the lowest devices, too, and on those that swallow it", () => {
+  const br0 = device("br0", { kind: "bridge" });
+  const veth = device("veth0", { kind: "veth", master: br0.index });
+  const vlan = device("vlan5", { kind: "vlan", lower: eth0.index });
+  const dummy = device("dummy0", { kind: "dummy" });
+  const copies = device("ifb0", { kind: "ifb" });
+  assert.equal(
+    names(sendingDevices([lo, eth0, eth1, br0, veth, vlan, dummy, copies])),
+    "eth0 veth0 dummy0",
+  );
 });
 
 Deno.test("a bridge whose ports are all down is taken itself", () => {
@@ -89,7 +101,7 @@ Deno.test({
       for device in br0 port0 inside out wire mac0 vx0; do ip link set $device up; done`;
     const output = await runElsewhere(
       ["unshare", "-n", "sh", "-ec", `${script}; "$@"`, "sh"],
-      `import { chooseDevices, findOverlap } from "./src/capture/device_choice.ts";
+      `import { chooseDevices, findOverlap, sendingDevices } from "./src/capture/device_choice.ts";
        import { networkDevices } from "./src/capture/network_devices.ts";
        const all = networkDevices();
        const names = (devices) => devices.map(({ name }) => name).sort().join(" ");

@@ -2,9 +2,28 @@
 
 import type { FilterInstruction } from "../../ffi/socket.ts";
 
-/** What the program returns for a packet: bytes to keep, 0 for none. */
-export function runFilter(program: readonly FilterInstruction[], packet: Uint8Array): number {
+/** What the kernel knows of a packet besides its bytes. */
+export interface PacketContext {
+  /** What the link layer says it carries, whom it is for, the device it passes. */
+  protocol?: number;
+  packetType?: number;
+  deviceIndex?: number;
+}
+
+/** SKF_NET_OFF and SKF_AD_OFF: where offsets stand for something else than the packet's bytes. */
+const NETWORK_HEADER = 0xfff0_0000;
+const ANCILLARY = 0xffff_f000;
+
+/**
+ * What the program returns for a packet that begins with its network header: bytes to keep, 0 for none.
+ */
+export function runFilter(
+  program: readonly FilterInstruction[],
+  packet: Uint8Array,
+  { protocol = 0, packetType = 0, deviceIndex = 0 }: PacketContext = {},
+): number {
   const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
+  const ancillary = new Map([[0, protocol], [4, packetType], [8, deviceIndex]]);
   const memory = new Uint32Array(16);
   let [a, x] = [0, 0];
   try {
@@ -13,10 +32,11 @@ export function runFilter(program: readonly FilterInstruction[], packet: Uint8Ar
       const operand = code & 0x08 ? x : k;
       switch (code & 0x07) {
         case 0: // LD
-          a = load(view, code, k, x, a, memory);
+          if (k >= ANCILLARY) a = ancillary.get(k - ANCILLARY)!;
+          else a = load(view, code, fromNetworkHeader(k), x, a, memory);
           break;
         case 1: // LDX
-          if ((code & 0xe0) === 0xa0) x = (view.getUint8(k) & 15) * 4;
+          if ((code & 0xe0) === 0xa0) x = (view.getUint8(fromNetworkHeader(k)) & 15) * 4;
           else x = (code & 0xe0) === 0x60 ? memory[k] : k;
           break;
         case 2: // ST
@@ -45,6 +65,10 @@ export function runFilter(program: readonly FilterInstruction[], packet: Uint8Ar
     throw error;
   }
   throw new Error("the program does not return");
+}
+
+function fromNetworkHeader(k: number): number {
+  return k >= NETWORK_HEADER ? k - NETWORK_HEADER : k;
 }
 
 function load(

@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
-import { arrivingFilter, incomingFilter } from "../../src/capture/ring_filter.ts";
-import { ipv4 } from "./packets.ts";
+import {
+  arrivingFilter,
+  incomingFilter,
+  MAX_SOURCES,
+  narrowedFilter,
+  passingFilter,
+  sendingFilter,
+} from "../../src/capture/ring_filter.ts";
+import { runFilter } from "./filter_program.ts";
+import { ipv4, makePacket } from "./packets.ts";
 
-// What the kernel makes of the programs is tested with real rings in ring_test.ts.
+// What the kernel makes of the programs is tested with real rings in ring_test.ts and
+// sent_packets_test.ts.
 
 const ALL = { above: 0, upTo: Infinity };
 
@@ -31,4 +40,54 @@ Deno.test("a partition out of range is refused", () => {
   ) {
     assert.throws(() => incomingFilter([], ALL, partition), /^RangeError: A partition is 0 to/);
   }
+});
+
+const HOST = 0;
+const OUTGOING = 4;
+
+Deno.test("of what is sent only this host's own, by the devices named, and not from its own port", () => {
+  const sources = Array.from({ length: MAX_SOURCES }, (_, index) => ipv4("198.18.0.0") + index);
+  const sent = { sources, devices: [3, 5], exceptPort: 36524 };
+  const all: [number, number, number, number][] = [[0x06, 0, 0, 100]];
+  for (const own of [sources[0], sources[1], sources[500], sources[MAX_SOURCES - 1]]) {
+    const keeps = (
+      filter: typeof passingFilter,
+      packetType: number,
+      source: number,
+      deviceIndex = 5,
+      sourcePort = 80,
+    ) => {
+      const packet = makePacket({ source, sourcePort, destinationPort: 1001 });
+      return runFilter(filter(all, sent, ALL), packet, { packetType, deviceIndex });
+    };
+    assert.equal(keeps(passingFilter, OUTGOING, own), 100);
+    assert.equal(keeps(passingFilter, OUTGOING, ipv4("198.19.0.1")), 0);
+    assert.equal(keeps(passingFilter, OUTGOING, own, 4), 0);
+    assert.equal(keeps(passingFilter, OUTGOING, own, 5, 36524), 0);
+    // None of this matters for what arrives.
+    assert.equal(keeps(passingFilter, HOST, ipv4("198.19.0.1"), 4, 36524), 100);
+    assert.equal(keeps(sendingFilter, OUTGOING, own), 100);
+    assert.equal(keeps(sendingFilter, HOST, own), 0);
+  }
+  const anySource = { sources: undefined, exceptPort: 0 };
+  const packet = makePacket({ source: ipv4("198.19.0.1"), destinationPort: 1001 });
+  const program = passingFilter(all, anySource, ALL);
+  assert.equal(runFilter(program, packet, { packetType: OUTGOING, deviceIndex: 9 }), 100);
+});
+
+Deno.test("a program that is in force is narrowed, for what arrives by devices only", () => {
+  const own = ipv4("198.18.0.1");
+  const keeps = (packetType: number, deviceIndex: number, source: number, devices?: number[]) => {
+    const program = narrowedFilter([], { sources: [own], devices, exceptPort: 0 });
+    const packet = makePacket({ source, destinationPort: 1001 });
+    return runFilter(program, packet, { packetType, deviceIndex }) > 0;
+  };
+  const foreign = ipv4("198.18.0.9");
+  assert.deepEqual([keeps(HOST, 7, foreign), keeps(OUTGOING, 7, foreign)], [true, false]);
+  assert.deepEqual([keeps(HOST, 7, own), keeps(OUTGOING, 7, own)], [true, true]);
+  for (const [device, isKept] of [[1, true], [3, true], [7, false]] as const) {
+    assert.equal(keeps(HOST, device, foreign, [3]), isKept);
+    assert.equal(keeps(OUTGOING, device, own, [3]), device === 3);
+  }
+  assert.equal(narrowedFilter([[0x06, 0, 0, 5]], { sources: [], exceptPort: 0 }).at(-1)?.[3], 5);
 });

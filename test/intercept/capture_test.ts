@@ -13,6 +13,7 @@ function open(options: Partial<ResponseCaptureOptions>): [kind: unknown, lines: 
     filter: "tcp port 9",
     capture: "auto",
     bufferBytes: 1 << 20,
+    port: 36524,
     libpcapPath: undefined,
     partition: WHOLE,
     log,

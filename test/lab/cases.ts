@@ -2,10 +2,11 @@
  * The cases of the lab by name: a workload, the wire it runs on, and how it is replayed. Pure.
  */
 
-import type { LabOptions } from "./hosts.ts";
+import { type LabOptions, SWALLOWING_DEVICE } from "./hosts.ts";
 import type { LoginLoad } from "./logins.ts";
 import type { NginxLoad } from "./nginx.ts";
 import type { RedisLoad } from "./redis.ts";
+import type { InterceptPlace } from "./programs.ts";
 import type { ReplayPlan } from "./replay.ts";
 import { type Workload, workloadNamed, workloads } from "./workloads.ts";
 
@@ -113,6 +114,41 @@ const ways: Case[] = ["keepalive", "mixed", "short"].flatMap((name) => {
   ];
 });
 
+/** Intercept elsewhere than on a host of its own. */
+const placed: Case[] = ["keepalive", "mixed", "short"].flatMap((name) => {
+  const made = simple(workloadNamed(name));
+  const place = (
+    suffix: string,
+    title: string,
+    interceptPlace: InterceptPlace,
+    interceptArgs: string[] = [],
+    lab: LabOptions = {},
+  ): Case => ({
+    ...made,
+    name: `${name}-${suffix}`,
+    title: `${made.title}; intercept on ${title}`,
+    lab,
+    plan: { ...made.plan, interceptPlace, interceptArgs },
+  });
+  const host = "target";
+  const device = SWALLOWING_DEVICE;
+  const byPcap = ["--capture", "pcap"];
+  const alone: LabOptions = { answersTo: "nowhere", offloads: true };
+  return [
+    place("target", "the target", { host }),
+    place("target-pcap", "the target, by libpcap", { host }, byPcap),
+    ...(name !== "mixed" ? [] : [
+      place("target-any", "the target, all devices", { host, device: "any" }),
+      place("target-any-pcap", "the target, all devices, by libpcap", {
+        host,
+        device: "any",
+      }, byPcap),
+      place("target-alone", "the target, which has no assistant", { host, device }, [], alone),
+      place("online", "the online server", { host: "online" }, [], { answersTo: "online" }),
+    ]),
+  ];
+});
+
 const mirrored = simple(workloadNamed("mixed"));
 const spans: Case[] = ["pcap", "ring"].map((capture) => ({
   ...mirrored,
@@ -215,6 +251,7 @@ const list: Case[] = [
   ...own,
   ...hard,
   ...ways,
+  ...placed,
   ...spans,
   ...special,
 ];

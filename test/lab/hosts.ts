@@ -4,7 +4,7 @@
  * Each is a network namespace with one veth to a bridge in a fifth one, the switch. Everything is
  * made inside the sandbox of `enter.ts` and is gone with it; nothing of the machine is touched.
  * The target sends what is for 198.19.0.0/16 (the replayed clients) to the assistant, which does
- * not forward.
+ * not forward, unless a case says otherwise.
  */
 
 import { LabProcess } from "./process.ts";
@@ -46,6 +46,11 @@ export interface LabOptions {
   lossAt?: "target" | "switch";
   /** Largest receive buffer of a socket on the target: makes its window close. */
   targetReceiveBytes?: number;
+  /**
+   * Where the target sends what is for the replayed clients: to a host that does not forward (default:
+   * the assistant), or "nowhere": to a device that swallows it.
+   */
+  answersTo?: HostName | "nowhere";
   /** Whether there are a second online and a second target server. */
   second?: boolean;
   /**
@@ -177,10 +182,8 @@ export class Lab {
         "link set lo up",
         `address add ${addresses[host]}/24 dev eth0`,
         "link set eth0 up",
-        ...(host.startsWith("target")
-          ? [`route add ${REPLAY_NETWORK} via ${addresses.assistant}`]
-          : []),
       ]);
+      if (host.startsWith("target")) await sendAnswers(host, options.answersTo ?? "assistant");
     }
     const receiveBytes = options.targetReceiveBytes;
     if (receiveBytes !== undefined) {
@@ -263,6 +266,20 @@ export class Lab {
       if (fileExists(`/run/netns/${host}`)) await run(["ip", "netns", "delete", host]);
     }
   }
+}
+
+/** The device that swallows what it is given. */
+export const SWALLOWING_DEVICE = "replay0";
+
+/** Has a target send what is for the replayed clients to a host or nowhere. */
+async function sendAnswers(target: HostName, to: HostName | "nowhere"): Promise<void> {
+  const way = to === "nowhere" ? `dev ${SWALLOWING_DEVICE}` : `via ${addresses[to]}`;
+  if (to === "nowhere") {
+    const add = `ip link add name ${SWALLOWING_DEVICE} up type`;
+    // Not every kernel has the first one; both swallow what they are given.
+    await inNamespace(target, `${add} dummy 2>/dev/null || ${add} ifb`);
+  }
+  await run(["ip", "-n", target, "route", "add", REPLAY_NETWORK, ...way.split(" ")]);
 }
 
 /** Copies what the online server receives (with VXLAN, also what it sends) to the mirror host. */

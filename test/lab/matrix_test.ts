@@ -30,6 +30,7 @@ const workers = ["--tcpcopy-args", "--workers 2", "--intercept-args", "--workers
 const inThreads = ["keepalive", "short", "mixed-wire-loss", "join", "offline"];
 // Where each of them looks at every packet.
 inThreads.push("mixed-pcap", "mixed-ring-link", "mixed-vxlan");
+inThreads.push("short-target", "mixed-target-pcap");
 for (const name of inThreads) {
   Deno.test(`lab: ${name}, two workers`, () => assertExact(name, workers));
 }

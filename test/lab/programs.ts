@@ -38,22 +38,29 @@ function original(variable: "TCPCOPY_ORIG" | "INTERCEPT_ORIG"): string[] {
   return [path];
 }
 
-/** Starts intercept on the assistant and waits until it is ready. */
+/** Where intercept runs (default: the assistant), and captures from (default: eth0). */
+export interface InterceptPlace {
+  host?: HostName;
+  device?: string;
+}
+
+/** Starts intercept and waits until it is ready. */
 export async function startIntercept(
   lab: Lab,
   maker: Maker,
   directory: string,
   extra: readonly string[],
+  place: InterceptPlace = {},
 ): Promise<LabProcess> {
   const filter = maker === "ours"
     ? `tcp and src host ${addresses.target} and src port ${APPLICATION_PORT}`
     : `tcp and src port ${APPLICATION_PORT}`;
   const argv = [
     ...(maker === "ours" ? ours("intercept") : original("INTERCEPT_ORIG")),
-    ...["-i", "eth0", "-F", filter],
+    ...["-i", place.device ?? "eth0", "-F", filter],
     ...extra,
   ];
-  const process = start(lab, "assistant", "intercept", maker, argv, directory);
+  const process = start(lab, place.host ?? "assistant", "intercept", maker, argv, directory);
   if (maker === "ours") {
     await process.waitFor(/\bready\b/i, READY_TIMEOUT_MS);
   } else {
@@ -72,6 +79,8 @@ export interface TcpcopyOptions {
   extra: readonly string[];
   /** Where it runs. Default: the online server. */
   host?: HostName;
+  /** Where intercept runs. Default: the assistant. */
+  interceptHost?: HostName;
   /** A file it gets as its standard input. */
   standardInput?: string;
   /** Whether to wait until it is ready; an offline replay may be over before one looks. */
@@ -84,7 +93,7 @@ export async function startTcpcopy(lab: Lab, options: TcpcopyOptions): Promise<L
   const argv = [
     ...(maker === "ours" ? ours("tcpcopy") : original("TCPCOPY_ORIG")),
     ...["-x", `${APPLICATION_PORT}-${addresses.target}:${APPLICATION_PORT}`],
-    ...["-s", addresses.assistant],
+    ...["-s", addresses[options.interceptHost ?? "assistant"]],
     ...(options.clientAddresses === "" ? [] : ["-c", options.clientAddresses]),
     ...options.extra,
   ];

@@ -18,6 +18,7 @@ import {
 import type { LabProcess } from "./process.ts";
 import {
   APPLICATION_PORT,
+  type InterceptPlace,
   type Maker,
   pause,
   startIntercept,
@@ -51,6 +52,7 @@ export interface ReplayPlan {
   joinAfterMs?: number;
   /** Where tcpcopy runs. Default: the online server. */
   tcpcopyHost?: HostName;
+  interceptPlace?: InterceptPlace;
   /** The recording is replayed in each of these forms, one after the other. Default: as recorded. */
   forms?: readonly RecordingForm[];
   /** Records what passes these hosts' wires in `directory`/HOST.pcap. */
@@ -221,9 +223,15 @@ class Replay {
   }
 
   async #startIntercept(): Promise<void> {
-    const { intercept, directory, interceptArgs } = this.#plan;
+    const { intercept, directory, interceptArgs, interceptPlace } = this.#plan;
     const maker = intercept ?? "ours";
-    this.#intercept = await startIntercept(this.#lab, maker, directory, interceptArgs ?? []);
+    this.#intercept = await startIntercept(
+      this.#lab,
+      maker,
+      directory,
+      interceptArgs ?? [],
+      interceptPlace,
+    );
   }
 
   #tcpcopyOptions(): TcpcopyOptions {
@@ -233,6 +241,7 @@ class Replay {
       clientAddresses: this.#plan.clientAddresses ?? "198.19.0.x",
       extra: this.#plan.tcpcopyArgs ?? [],
       host: this.#plan.tcpcopyHost,
+      interceptHost: this.#plan.interceptPlace?.host,
       waitUntilReady: true,
     };
   }
