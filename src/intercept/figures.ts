@@ -10,12 +10,23 @@ export interface RelayFigures {
   dropped: number;
   /** Packets that could not be parsed. */
   unusable: number;
+  /** Announced connections that had to give way to newer ones. */
+  routesEvicted: number;
+  /** Early answers whose connection nobody announced in time. */
+  heldLost: number;
   tunnel: TunnelServerStats;
 }
 
 /** The counts of nothing. */
 export function noRelayFigures(): RelayFigures {
-  return { received: 0, dropped: 0, unusable: 0, tunnel: new TunnelServerStats() };
+  return {
+    received: 0,
+    dropped: 0,
+    unusable: 0,
+    routesEvicted: 0,
+    heldLost: 0,
+    tunnel: new TunnelServerStats(),
+  };
 }
 
 /** Adds up what several relays counted. */
@@ -26,6 +37,8 @@ export function mergeRelayFigures(parts: readonly RelayFigures[]): RelayFigures 
     whole.received += part.received;
     whole.dropped += part.dropped;
     whole.unusable += part.unusable;
+    whole.routesEvicted += part.routesEvicted;
+    whole.heldLost += part.heldLost;
     for (const key of Object.keys(tunnel) as (keyof TunnelServerStats)[]) {
       tunnel[key] += part.tunnel[key];
     }
@@ -34,7 +47,8 @@ export function mergeRelayFigures(parts: readonly RelayFigures[]): RelayFigures 
 }
 
 /** One line for the log. */
-export function summarizeRelay({ received, dropped, unusable, tunnel }: RelayFigures): string {
+export function summarizeRelay(figures: RelayFigures): string {
+  const { received, dropped, unusable, tunnel } = figures;
   const parts = [
     `packets captured ${formatCount(received)}`,
     `headers sent ${formatCount(tunnel.records)}`,
@@ -45,6 +59,8 @@ export function summarizeRelay({ received, dropped, unusable, tunnel }: RelayFig
   };
   add(tunnel.unrouted, "of connections nobody announced");
   add(tunnel.held, `held for their route (${formatCount(tunnel.heldDelivered)} delivered)`);
+  add(figures.heldLost, "of them lost, as nobody announced their connection in time");
+  add(figures.routesEvicted, "announced connections given up for newer ones (there are too many)");
   add(tunnel.shared, "connections announced from two addresses");
   add(tunnel.protocolErrors, "peers sent away that did not speak the protocol");
   add(tunnel.evicted, "idle peers sent away for newer ones");

@@ -98,12 +98,14 @@ export class Relay {
   }
 
   figures(): RelayFigures {
-    const { stats } = this.#server;
+    const { stats, routesEvicted, heldLost } = this.#server;
     const captures = this.#captures.map((capture) => capture.stats());
     return {
       received: captures.reduce((sum, { received }) => sum + received, 0),
       dropped: captures.reduce((sum, { droppedByKernel }) => sum + droppedByKernel, 0),
       unusable: this.#unusable,
+      routesEvicted,
+      heldLost,
       tunnel: stats,
     };
   }
