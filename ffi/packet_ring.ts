@@ -66,6 +66,10 @@ const CAPTURED_LENGTH = 8;
 const PACKET_OFFSET = 12;
 const SECONDS = 16;
 const NANOSECONDS = 20;
+/** struct sockaddr_ll behind it: the device, and whom the packet is for. */
+const DEVICE_INDEX = 36;
+const PACKET_TYPE = 42;
+const PACKET_OUTGOING = 4;
 
 /**
  * Bytes of a frame that are not the packet's: struct tpacket2_hdr, struct sockaddr_ll, and room for
@@ -315,6 +319,16 @@ export class PacketRing {
     const frame = this.#frame;
     return view.getUint32(frame + SECONDS, true) * 1_000_000 +
       Math.floor(view.getUint32(frame + NANOSECONDS, true) / 1000);
+  }
+
+  /** The device the current packet was seen on: see `deviceIndex`. */
+  get interfaceIndex(): number {
+    return this.view.getInt32(this.#frame + DEVICE_INDEX, true);
+  }
+
+  /** Whether this host has sent the current packet, or passes it on. */
+  get isOutgoing(): boolean {
+    return this.bytes[this.#frame + PACKET_TYPE] === PACKET_OUTGOING;
   }
 
   /** Whether the current packet came before another ring's current one. */

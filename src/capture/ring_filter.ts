@@ -53,6 +53,7 @@ const IPV4_FRAGMENT = 6;
 const IPV4_FRAGMENT_OFFSET_MASK = 0x1fff;
 const IPV4_PROTOCOL = 9;
 const IPV4_SOURCE = 12;
+const IPV4_DESTINATION = 16;
 const TCP = 6;
 const TCP_FLAGS = 13;
 const SYN = 0x02;
@@ -228,6 +229,24 @@ export function ipv6OpeningFilter(ports: readonly number[]): FilterInstruction[]
     [LD_HALF_ABS, 0, 0, IPV6_HEADER_BYTES + TCP_DESTINATION_PORT],
     ...ports.flatMap((port): FilterInstruction[] => [[JEQ_K, 0, 1, port], [RET_K, 0, 0, KEEP_ANY]]),
     [RET_K, 0, 0, 0],
+  ];
+}
+
+/**
+ * Lets TCP packets over IPv4 to one of the addresses through, whoever sends them and whichever way they
+ * go; for a socket that gets all packets from the network header on.
+ *
+ * @param snapLength how much of each is kept, bytes
+ */
+export function towardsFilter(
+  addresses: readonly number[],
+  snapLength: number,
+): FilterInstruction[] {
+  return [
+    ...unless([LD_HALF_ABS, 0, 0, LINK_PROTOCOL], [JEQ_K, 1, 0, ETH_P_IP]),
+    ...unless([LD_BYTE_ABS, 0, 0, IPV4_PROTOCOL], [JEQ_K, 1, 0, TCP]),
+    ...oneOf([LD_WORD_ABS, 0, 0, IPV4_DESTINATION], addresses),
+    [RET_K, 0, 0, snapLength],
   ];
 }
 

@@ -1,6 +1,7 @@
 /** What intercept counts, and the words for it. Pure. */
 
 import { formatCount } from "../observe/report.ts";
+import type { AnnouncedConnection } from "../tunnel/latest_announcements.ts";
 import { TunnelServerStats } from "../tunnel/stats.ts";
 
 /** The counts of one relay. */
@@ -15,6 +16,8 @@ export interface RelayFigures {
   /** Early answers whose connection nobody announced in time. */
   heldLost: number;
   tunnel: TunnelServerStats;
+  /** Connections announced last. */
+  lastAnnounced: readonly AnnouncedConnection[];
 }
 
 /** The counts of nothing. */
@@ -26,6 +29,7 @@ export function noRelayFigures(): RelayFigures {
     routesEvicted: 0,
     heldLost: 0,
     tunnel: new TunnelServerStats(),
+    lastAnnounced: [],
   };
 }
 
@@ -43,6 +47,7 @@ export function mergeRelayFigures(parts: readonly RelayFigures[]): RelayFigures 
       tunnel[key] += part.tunnel[key];
     }
   }
+  whole.lastAnnounced = parts.flatMap(({ lastAnnounced }) => lastAnnounced);
   return whole;
 }
 

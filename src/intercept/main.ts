@@ -1,6 +1,7 @@
 /** intercept: catches a test server's responses for tcpcopy. */
 
 import type { Logger } from "@logtape/logtape";
+import { SystemError } from "../../ffi/errno.ts";
 import { formatEndpoint } from "../cli/addresses.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { runMain } from "../cli/fatal.ts";
@@ -14,6 +15,7 @@ import { onSignals } from "../loop/signals.ts";
 import { ProcessUsage, type Usage } from "../observe/process_usage.ts";
 import { describeUsage } from "../observe/report.ts";
 import { WHOLE } from "../wire/partition.ts";
+import { AnswerWatch } from "./answer_watch.ts";
 import { mergeRelayFigures, type RelayFigures, summarizeRelay } from "./figures.ts";
 import {
   type GivenInterceptOptions,
@@ -23,9 +25,11 @@ import {
 } from "./options.ts";
 import { Relay } from "./relay.ts";
 import { type RelaySetup, RelayWorker, serveRelay } from "./relay_worker.ts";
+import { Scout } from "./scout.ts";
 import { SplitRelay } from "./split_relay.ts";
 
 const REPORT_EVERY_MS = 30_000;
+const LOOK_EVERY_MS = 500;
 
 /** A relay, or several as one. */
 interface Relaying {
@@ -59,6 +63,7 @@ async function start(
   const relaying = workers === 1
     ? openOne({ ...setup, partition: WHOLE }, log)
     : await openSeveral(setup, workers, log);
+  const scout = openScout(log);
   giveUpPrivileges(log, { log: process.log, read: [settings.path] });
   const ends = [
     onSignals(["SIGINT", "SIGTERM"], (signal) => {
@@ -76,7 +81,18 @@ async function start(
   const usage = new ProcessUsage();
   const report = (taken: Usage) =>
     log.info(`${summarizeRelay(relaying.figures())}; ${describeUsage(taken)}`);
-  const timer = setInterval(() => report(usage.sinceLast()), REPORT_EVERY_MS);
+  const answers = new AnswerWatch(options, scout, (text, isTrouble) => {
+    if (isTrouble) log.warn(text);
+    else log.info(text);
+  });
+  const look = () => {
+    const { tunnel: { announced, records }, lastAnnounced } = relaying.figures();
+    answers.look({ announced, records, lastAnnounced }, performance.now());
+  };
+  const timers = [
+    setInterval(() => report(usage.sinceLast()), REPORT_EVERY_MS),
+    setInterval(look, LOOK_EVERY_MS),
+  ];
   const running = relaying.run();
   log.info(
     `ready: capturing on ${options.devices.join(", ")} (${options.filter})` +
@@ -87,11 +103,23 @@ async function start(
   try {
     await running;
   } finally {
-    clearInterval(timer);
+    for (const timer of timers) clearInterval(timer);
+    scout?.close();
     for (const end of ends) end();
     report(usage.sinceStart());
   }
   return 0;
+}
+
+/** While privileges are there; without it nothing is told apart. */
+function openScout(log: Logger): Scout | undefined {
+  try {
+    return new Scout();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    log.warn(`answers that are not captured cannot be looked for (${error.message})`);
+    return undefined;
+  }
 }
 
 /** Everything in this thread. */

@@ -98,7 +98,7 @@ export class Relay {
   }
 
   figures(): RelayFigures {
-    const { stats, routesEvicted, heldLost } = this.#server;
+    const { stats, routesEvicted, heldLost, latest } = this.#server;
     const captures = this.#captures.map((capture) => capture.stats());
     return {
       received: captures.reduce((sum, { received }) => sum + received, 0),
@@ -107,6 +107,7 @@ export class Relay {
       routesEvicted,
       heldLost,
       tunnel: stats,
+      lastAnnounced: latest.list(),
     };
   }
 

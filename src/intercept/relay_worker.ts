@@ -12,7 +12,7 @@ import { noRelayFigures, type RelayFigures } from "./figures.ts";
 import { Relay, type RelayOptions } from "./relay.ts";
 
 /** How often a worker says what it has counted. */
-const FIGURES_EVERY_MS = 1000;
+const FIGURES_EVERY_MS = 500;
 
 /** What a worker's relay is made from. */
 export type RelaySetup = Omit<RelayOptions, "log">;

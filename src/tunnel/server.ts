@@ -17,6 +17,7 @@ import { TcpFlag } from "../wire/tcp_flags.ts";
 import { Admission, type AdmissionRules, DEFAULT_ADMISSION_RULES } from "./admission.ts";
 import { type FrameMode, RECORD_BYTES, type RecordBytes, ResponseEncoder } from "./codec.ts";
 import { HeldRecords } from "./held_records.ts";
+import { LatestAnnouncements } from "./latest_announcements.ts";
 import { TunnelListener } from "./listener.ts";
 import { type PeerOwner, TunnelPeer } from "./peer.ts";
 import { NO_ROUTE, type RouteHolder, RouteTable } from "./route_table.ts";
@@ -84,6 +85,7 @@ const SYN_ACK = TcpFlag.Syn | TcpFlag.Ack;
  */
 export class TunnelServer {
   readonly stats: TunnelServerStats;
+  readonly latest = new LatestAnnouncements();
   /** Most records in a combined frame, for connections from now on. */
   maxRecordsPerFrame: number | undefined;
   readonly #options: TunnelServerOptions;
@@ -291,6 +293,7 @@ export class TunnelServer {
     this.stats.announced++;
     if (this.#single !== undefined) return;
     if (this.#isAnyTarget) target = 0;
+    this.latest.add(client, clientPort, target, targetPort);
     const nowMs = this.#loop.nowMs;
     const routes = this.#routes;
     const { holder } = peer;

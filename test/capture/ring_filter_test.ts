@@ -6,6 +6,7 @@ import {
   narrowedFilter,
   passingFilter,
   sendingFilter,
+  towardsFilter,
 } from "../../src/capture/ring_filter.ts";
 import { runFilter } from "./filter_program.ts";
 import { ipv4, makePacket } from "./packets.ts";
@@ -90,4 +91,16 @@ Deno.test("a program that is in force is narrowed, for what arrives by devices o
     assert.equal(keeps(OUTGOING, device, own, [3]), device === 3);
   }
   assert.equal(narrowedFilter([[0x06, 0, 0, 5]], { sources: [], exceptPort: 0 }).at(-1)?.[3], 5);
+});
+
+Deno.test("packets towards some addresses, whoever sends them", () => {
+  const program = towardsFilter([ipv4("198.19.0.1"), ipv4("198.19.0.2")], 60);
+  const keeps = (destination: string, protocol = 0x0800) =>
+    runFilter(program, makePacket({ destination: ipv4(destination), destinationPort: 1001 }), {
+      protocol,
+    });
+  assert.equal(keeps("198.19.0.1"), 60);
+  assert.equal(keeps("198.19.0.2"), 60);
+  assert.equal(keeps("198.19.0.3"), 0);
+  assert.equal(keeps("198.19.0.1", 0x86dd), 0);
 });

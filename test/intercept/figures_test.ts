@@ -6,12 +6,15 @@ import {
   summarizeRelay,
 } from "../../src/intercept/figures.ts";
 
+const connection = { client: 1, clientPort: 2, target: 3, targetPort: 4 };
+
 function figures(): RelayFigures {
   const made: RelayFigures = {
     ...noRelayFigures(),
     received: 5000,
     routesEvicted: 7,
     heldLost: 20,
+    lastAnnounced: [connection],
   };
   made.tunnel.held = 30;
   made.tunnel.heldDelivered = 10;
@@ -37,4 +40,5 @@ Deno.test("the relays' figures add up", () => {
   assert.equal(whole.routesEvicted, 14);
   assert.equal(whole.heldLost, 40);
   assert.equal(whole.tunnel.held, 60);
+  assert.deepEqual(whole.lastAnnounced, [connection, connection]);
 });
