@@ -1,6 +1,6 @@
 /**
- * Which connections of this host's services rest between two requests right now. Touches a netlink
- * socket.
+ * Which connections of this host's services rest between two requests right now, and whether there is
+ * a service at all. Touches a netlink socket.
  *
  * Packets alone cannot tell whether the first one captured of an open connection begins a request;
  * the kernel knows what went before: when it received data last and when it sent some last. A
@@ -30,6 +30,7 @@ const REQUEST_BYTES = 56;
 const DIAG_BYTES = 72;
 const INET_DIAG_INFO = 2;
 const TCP_ESTABLISHED = 1;
+const TCP_LISTEN = 10;
 
 /** Offsets in struct tcp_info. */
 const LAST_DATA_SENT = 44;
@@ -49,8 +50,35 @@ const MIN_SILENCE_MS = 200;
  * @throws SystemError when the kernel does not answer
  */
 export function restingConnections(ports: ReadonlySet<number>): OpenConnection[] {
-  const what = "list of open connections";
   const resting: OpenConnection[] = [];
+  dumpSockets(1 << TCP_ESTABLISHED, (view, at, end) => {
+    const connection = readConnection(view, at, end, ports);
+    if (connection !== undefined) resting.push(connection);
+  });
+  return resting;
+}
+
+/**
+ * Which of the ports some socket of this host listens on, on whichever address.
+ *
+ * @throws SystemError when the kernel does not answer
+ */
+export function listeningPorts(ports: ReadonlySet<number>): Set<number> {
+  const listening = new Set<number>();
+  dumpSockets(1 << TCP_LISTEN, (view, at, end) => {
+    if (at + DIAG_BYTES > end) return;
+    const port = view.getUint16(at + 4);
+    if (ports.has(port)) listening.add(port);
+  });
+  return listening;
+}
+
+/** Calls back for each of this host's TCP sockets in one of the states, a bit set. */
+function dumpSockets(
+  states: number,
+  read: (view: DataView, at: number, end: number) => void,
+): void {
+  const what = "list of open connections";
   const netlink = new NetlinkSocket(NETLINK_SOCK_DIAG, what);
   try {
     // Services that listen on [::] have their IPv4 connections among those of IPv6.
@@ -58,18 +86,14 @@ export function restingConnections(ports: ReadonlySet<number>): OpenConnection[]
       const result = netlink.ask(
         SOCK_DIAG_BY_FAMILY,
         NLM_F_DUMP,
-        (view, at) => writeRequest(view, at, family),
-        (view, at, end) => {
-          const connection = readConnection(view, at, end, ports);
-          if (connection !== undefined) resting.push(connection);
-        },
+        (view, at) => writeRequest(view, at, family, states),
+        read,
       );
       if (result < 0) throw new SystemError(what, "sock_diag", -result);
     }
   } finally {
     netlink.close();
   }
-  return resting;
 }
 
 /**
@@ -86,7 +110,7 @@ export function connectionsOverIpv6(ports: ReadonlySet<number>): Map<number, num
     const result = netlink.ask(
       SOCK_DIAG_BY_FAMILY,
       NLM_F_DUMP,
-      (view, at) => writeRequest(view, at, AF_INET6),
+      (view, at) => writeRequest(view, at, AF_INET6, 1 << TCP_ESTABLISHED),
       (view, at, end) => {
         if (at + DIAG_BYTES > end) return;
         const port = view.getUint16(at + 4);
@@ -101,11 +125,11 @@ export function connectionsOverIpv6(ports: ReadonlySet<number>): Map<number, num
   return counts;
 }
 
-function writeRequest(view: DataView, at: number, family: number): number {
+function writeRequest(view: DataView, at: number, family: number, states: number): number {
   view.setUint8(at, family);
   view.setUint8(at + 1, IPPROTO_TCP);
   view.setUint8(at + 2, 1 << (INET_DIAG_INFO - 1));
-  view.setUint32(at + 4, 1 << TCP_ESTABLISHED, true);
+  view.setUint32(at + 4, states, true);
   return at + REQUEST_BYTES;
 }
 

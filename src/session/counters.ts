@@ -3,8 +3,6 @@
  * `acknowledgedBytes`, which falls when a turn is repeated.
  */
 export class SessionCounters {
-  /** Captured packets handed to the table that belong to a transfer. */
-  requestPackets = 0;
   /** Captured payload bytes accepted in order, each once. */
   capturedBytes = 0;
   /**

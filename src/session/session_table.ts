@@ -75,6 +75,8 @@ const MIN_WINDOW_SCALE = 7;
 
 export class SessionTable implements SessionHost {
   readonly config: SessionConfig;
+  /** Captured packets handed to the table, by the transfer they belong to. */
+  readonly requestsOf: number[];
   readonly counters = new SessionCounters();
   readonly ledger = new Ledger();
   readonly context: EndpointContext;
@@ -151,6 +153,7 @@ export class SessionTable implements SessionHost {
     this.config = config;
     this.#transfers = transfers;
     this.#rhythms = transfers.transfers.map(() => new Rhythm());
+    this.requestsOf = transfers.transfers.map(() => 0);
     this.#retryAtMs = transfers.transfers.map(() => 0);
     this.#timers = timers;
     this.#routes = routes;
@@ -221,7 +224,7 @@ export class SessionTable implements SessionHost {
         !this.#transfers.matches(transfer, packet.destinationAddress, packet.destinationPort)
       ) continue;
       isRequest = true;
-      this.counters.requestPackets++;
+      this.requestsOf[transfer]++;
       if (this.#isCorrupt(packet)) return;
       this.#onCapturedFor(packet, transfer, nowMs);
     }

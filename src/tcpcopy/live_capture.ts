@@ -65,6 +65,11 @@ const MAX_DEVICES = 64;
 /** More than the largest packet with any link header: what tcpdump keeps too. */
 const WHOLE_PACKETS_BYTES = 262_144;
 
+/** Whether all that is captured has come to this host, where the service is. */
+export function isServiceHere({ way, devices, stripsTunnels }: LiveCapture): boolean {
+  return way === "raw" || (devices.length === 0 && !stripsTunnels);
+}
+
 /**
  * Opens the captures. They start later.
  *

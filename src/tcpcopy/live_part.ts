@@ -9,7 +9,7 @@ import type { CaptureSource } from "../capture/source.ts";
 import { portsOfAnyAddress } from "../session/transfer.ts";
 import { isInPartition } from "../wire/partition.ts";
 import { HostEvidence } from "./host_evidence.ts";
-import { type LiveCapture, openCapture } from "./live_capture.ts";
+import { isServiceHere, type LiveCapture, openCapture } from "./live_capture.ts";
 import { NOTHING_PLAYED } from "./playing_time.ts";
 import type { ReplayOptions } from "./replay.ts";
 import { ReplayPart } from "./replay_part.ts";
@@ -123,11 +123,9 @@ export class LivePart extends ReplayPart {
     const { replay } = this;
     const { table } = replay;
     const { partition } = this.#options.session;
-    const { way, devices, stripsTunnels } = this.#source;
     // What a raw socket sees has come to a service of this host.
-    const isAllHere = way === "raw";
-    const isOwn = isAllHere || (devices.length === 0 && !stripsTunnels);
-    table.context.missesPackets = !isOwn;
+    const isAllHere = this.#source.way === "raw";
+    table.context.missesPackets = !isServiceHere(this.#source);
     try {
       this.#evidence = new HostEvidence(
         pairs,

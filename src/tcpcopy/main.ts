@@ -107,7 +107,7 @@ async function start(
     if (options.offline === undefined) {
       if (options.live === undefined) throw new TypeError("neither live nor offline");
       using live = makeWatch({ kind: "live", ...options.live });
-      return await runOnline(live, transfers, log, files);
+      return await runOnline(live, transfers, options.live, log, files);
     }
     const { times, ...playing } = options.offline;
     const maxWaitingBytes = limitsOf(options).maxPayloadBytes / workers / 2;

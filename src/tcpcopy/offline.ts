@@ -70,6 +70,7 @@ export async function runOffline(
       `ready: version ${VERSION}, ${describeTransfers(transfers)}, playing ${name}${known}`,
     );
     announceReady({ readsInput: source.paths.includes("-") });
+    watch.lookForSigns({ ports: [] });
     const isBroken = () => parts.some(({ status }) => status.defect !== undefined);
     for (let round = 0; round < times && !interrupted && !isBroken(); round++) {
       progress.round++;

@@ -1,12 +1,15 @@
 /** Online replay: the live packets of this host. */
 
 import type { Logger } from "@logtape/logtape";
+import { SystemError } from "../../ffi/errno.ts";
+import { listeningPorts } from "../capture/open_connections.ts";
 import { announceReady } from "../cli/daemon.ts";
 import { giveUpPrivileges, type LaterFiles } from "../cli/privileges.ts";
 import { onSignals } from "../loop/signals.ts";
 import { formatCount } from "../observe/report.ts";
 import type { Transfer } from "../session/transfer.ts";
 import { VERSION } from "../version.ts";
+import { isServiceHere, type LiveCapture } from "./live_capture.ts";
 import { describeTransfers } from "./replay.ts";
 import type { Watch } from "./watch.ts";
 
@@ -20,6 +23,7 @@ import type { Watch } from "./watch.ts";
 export async function runOnline(
   watch: Watch,
   transfers: readonly Transfer[],
+  source: LiveCapture,
   log: Logger,
   files: LaterFiles,
 ): Promise<number> {
@@ -51,6 +55,10 @@ export async function runOnline(
         `ready: version ${VERSION}, ${describeTransfers(transfers)}, capturing with ${through}`,
       );
       announceReady();
+      watch.lookForSigns({
+        ports: transfers.map(({ onlinePort }) => onlinePort),
+        listening: isServiceHere(source) ? (ports) => listeningAmong(ports, log) : undefined,
+      });
     }
     await Promise.race([stop.promise, lonely, failed]);
     if (signals > 0 && !isUrgent) {
@@ -63,4 +71,15 @@ export async function runOnline(
     unsubscribe();
   }
   return 0;
+}
+
+/** Which of the ports have a service here; all of them, when the kernel does not tell. */
+function listeningAmong(ports: ReadonlySet<number>, log: Logger): ReadonlySet<number> {
+  try {
+    return listeningPorts(ports);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    log.warn(`whether services listen on the ports of -x is not known (${error.message})`);
+    return ports;
+  }
 }

@@ -24,6 +24,8 @@ export interface PartStatus {
   payloadBytes: number;
   /** What of the file is behind it. */
   played: PlayedStretch;
+  /** Captured request packets, by pair of `-x`. */
+  requestsOf: readonly number[];
   /** Why the file could not be played to its end; undefined as long as it could. */
   defect?: string;
 }

@@ -42,6 +42,7 @@ export class WorkerPart implements Part {
     figures: mergeFigures([]),
     payloadBytes: 0,
     played: NOTHING_PLAYED,
+    requestsOf: [],
   };
   readonly #worker: Worker;
   readonly #name: string;

@@ -32,6 +32,7 @@ export abstract class ReplayPart implements Part {
       figures: this.replay.figures(),
       payloadBytes: table.payloadBytes,
       played: this.played,
+      requestsOf: table.requestsOf,
     };
   }
 

@@ -8,6 +8,7 @@ import { Delays } from "../session/delays.ts";
 import type { SamplingRules } from "../session/client_sample.ts";
 import { SessionCounters } from "../session/counters.ts";
 import { Outcome } from "../session/ledger.ts";
+import { FirstSigns, type SignSource } from "./first_signs.ts";
 import { MemoryGuard } from "./memory_guard.ts";
 import { describeFarDraw, type Draw, drawSince } from "./draw.ts";
 import type { Part, PartStatus } from "./part.ts";
@@ -15,6 +16,7 @@ import type { Reconfiguration } from "./replay.ts";
 
 const REPORT_EVERY_MS = 30_000;
 const WATCH_MEMORY_EVERY_MS = 500;
+const LOOK_FOR_SIGNS_EVERY_MS = 500;
 
 /** The memory of all parts together, bytes. */
 export interface MemoryLimits {
@@ -41,7 +43,7 @@ export class Watch implements Disposable {
   #isFarDrawTold = false;
   #isIpv6Told = false;
   readonly #guard: MemoryGuard;
-  readonly #timers: readonly ReturnType<typeof setInterval>[];
+  readonly #timers: ReturnType<typeof setInterval>[];
 
   /** @param logsLedger whether the ledger is logged, too: a daemon's standard output leads nowhere */
   constructor(
@@ -71,6 +73,24 @@ export class Watch implements Disposable {
   /** What all parts have counted. */
   figures(): ReplayFigures {
     return mergeFigures(this.parts.map((part) => part.status.figures));
+  }
+
+  /** Looks for the first signs of what may be wrong, from now on. */
+  lookForSigns(source: SignSource): void {
+    const signs = new FirstSigns(source, performance.now(), (text, isTrouble) => {
+      if (isTrouble) this.#log.warn(text);
+      else this.#log.info(text);
+    });
+    const timer = setInterval(() => {
+      const { ledger, counters, injected } = this.figures();
+      const requestsOf = source.ports.map((_, index) =>
+        this.parts.reduce((sum, { status }) => sum + (status.requestsOf[index] ?? 0), 0)
+      );
+      const { heldPackets: held, responsePackets: answers } = counters;
+      const figures = { requestsOf, sessions: ledger.seen, sent: injected, held, answers };
+      if (!signs.look(figures, performance.now())) clearInterval(timer);
+    }, LOOK_FOR_SIGNS_EVERY_MS);
+    this.#timers.push(timer);
   }
 
   /** Lets sessions begin, or no longer, in every part; `figures` are of that moment then. */
