@@ -403,10 +403,22 @@ async function main(): Promise<void> {
   });
   console.log("ready");
   let accepted = 0;
-  for await (const conn of listener) {
+  while (true) {
+    const conn = await nextConnection(listener);
     const connection = new Connection(conn, options, reporter, accepted++);
     connections.add(connection);
     connection.serve().then(() => connections.delete(connection));
+  }
+}
+
+/** One that was reset before it was accepted is none: it has no other end any more, and was not served. */
+async function nextConnection(listener: Deno.TcpListener): Promise<Deno.TcpConn> {
+  while (true) {
+    try {
+      return await listener.accept();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotConnected)) throw error;
+    }
   }
 }
 
