@@ -15,8 +15,17 @@ const script = `
   const surrender = surrenderPrivileges({ keepWritable: keep === "" ? [] : [keep] });
   const errnoOf = (result) => result < 0 ? lastErrno() : 0;
   const pick = (text, key) => new RegExp("^" + key + ":[ \\\\t]*(.*)$", "m").exec(text)[1].trim();
-  const tasks = [...Deno.readDirSync("/proc/self/task")].map(({ name }) => {
-    const text = Deno.readTextFileSync("/proc/self/task/" + name + "/status");
+  // Threads and descriptors come and go while they are looked at.
+  const orGone = (look) => {
+    try { return [look()]; } catch (error) {
+      if (error instanceof Deno.errors.NotFound || error.code === "ESRCH") return [];
+      throw error;
+    }
+  };
+  const statusOf = (name) => orGone(() => Deno.readTextFileSync("/proc/self/task/" + name + "/status"));
+  const linkOf = (fd) => orGone(() => Deno.readLinkSync("/proc/self/fd/" + fd));
+  const names = [...Deno.readDirSync("/proc/self/task")].map(({ name }) => name);
+  const tasks = names.flatMap(statusOf).map((text) => {
     const keys = ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs", "Seccomp"];
     return Object.fromEntries(keys.map((key) => [key, pick(text, key).split("\\t").at(-1)]));
   });
@@ -24,7 +33,7 @@ const script = `
   const threads = [...new Set(tasks.map((task) => JSON.stringify(task)))].map((text) => JSON.parse(text));
   const writable = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name))
     .filter((fd) => fd > 2 && c.fcntl(fd, 3, 0) > 0 && (c.fcntl(fd, 3, 0) & 3) > 0)
-    .map((fd) => Deno.readLinkSync("/proc/self/fd/" + fd))
+    .flatMap(linkOf)
     .filter((target) => target.startsWith("/") && !target.startsWith("/memfd:nothing"))
     .filter((target) => target !== Deno.readLinkSync("/proc/self/fd/1"));
   const inherited = [8, 9].map((fd) => Deno.readLinkSync("/proc/self/fd/" + fd));
