@@ -29,7 +29,7 @@ import { Next, type RecordingFile } from "./recorded_packets.ts";
  * milliseconds as a number, ",7" for 7 ms; where they are padded, the number is the same.
  */
 const RECORD =
-  /^(?:(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d),(\d{1,3}) \S+ )?\[([^\]]{1,200})\]\[(\d{1,5})\]/;
+  /^(?:(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)[,.](\d{1,3}) \S+ )?\[([^\]]{1,200})\]\[(\d{1,5})\]/;
 const LONGEST_PREFIX = 300;
 /** Looked at to tell a log from a capture file. */
 const PROBE_BYTES = 4096;
