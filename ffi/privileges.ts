@@ -63,16 +63,25 @@ export function surrenderPrivileges(
 function becomeNobody(): boolean {
   if (Deno.uid() !== 0) return false;
   const { setgroups, setresgid, setresuid } = libc();
-  if (setgroups(0n, 0n) !== 0) return isUnmapped("setgroups");
-  if (setresgid(NOBODY, NOBODY, NOBODY) !== 0) return isUnmapped("setresgid");
-  if (setresuid(NOBODY, NOBODY, NOBODY) !== 0) return isUnmapped("setresuid");
+  if (setgroups(0n, 0n) !== 0) return isUnmapped("setgroups", lastErrno());
+  if (setresgid(NOBODY, NOBODY, NOBODY) !== 0) return isUnmapped("setresgid", lastErrno());
+  if (setresuid(NOBODY, NOBODY, NOBODY) !== 0) return isUnmapped("setresuid", lastErrno());
   return true;
 }
 
-function isUnmapped(call: string): false {
-  const errno = lastErrno();
+/** Where there is nobody to become. The error number alone may be another's: it is read a moment later. */
+function isUnmapped(call: string, errno: number): false {
   if (errno === Errno.EINVAL || errno === Errno.EPERM) return false;
+  if (!isMapped("/proc/self/uid_map") || !isMapped("/proc/self/gid_map")) return false;
   throw new SystemError("giving up root", call, errno);
+}
+
+/** Whether the user namespace has the id of nobody (user_namespaces(7): first, outside, count). */
+function isMapped(path: string): boolean {
+  return Deno.readTextFileSync(path).trim().split("\n").some((line) => {
+    const [first, , count] = line.trim().split(/\s+/).map(Number);
+    return NOBODY >= first && NOBODY < first + count;
+  });
 }
 
 /**
